@@ -1,0 +1,131 @@
+"""Whether the parts of a contract fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec.structs import force_setattr
+
+from schema_spec._frozen import EMPTY, FrozenDict
+from schema_spec.columns import ColumnSpec, StructType, as_mapping, check_distinct, is_name, is_text
+from schema_spec.constraints import AcceptedValues, Check, Constraint, Range, canonical_constraint
+from schema_spec.errors import ColumnMissingError, ConstraintError, SpecFieldError, closest
+from schema_spec.policies import POLICIES
+from schema_spec.types import ArrayType, MapType
+
+if TYPE_CHECKING:
+    from schema_spec.table import TableSpec
+
+
+def check_table(spec: TableSpec) -> None:
+    """Validate a contract and bring its fields into canonical form."""
+    _text(spec.name, "name", required=True)
+    if not all(spec.name.split(".")):
+        raise _wrong("name", spec.name, "a name, or names separated by dots")
+    if spec.comment is not None:
+        _text(spec.comment, "comment")
+    if spec.columns.__class__ is not tuple:
+        force_setattr(spec, "columns", _sequence(spec.columns, "columns"))
+    for wrong in set(map(type, spec.columns)) - {ColumnSpec}:
+        raise _wrong("columns", wrong.__name__, "ColumnSpec objects only")
+    names = check_distinct(spec.columns, "columns")
+    if spec.evolution not in POLICIES:
+        raise _wrong("evolution", spec.evolution, "one of " + ", ".join(POLICIES))
+    _check_names(spec, "primary_key", names)
+    _check_names(spec, "partition_by", names)
+    _check_partitioning(spec)
+    if spec.constraints:
+        force_setattr(spec, "constraints", _constraints(spec))
+    elif spec.constraints.__class__ is not tuple:
+        force_setattr(spec, "constraints", tuple(_sequence(spec.constraints, "constraints")))
+    if spec.properties is not EMPTY:
+        _check_properties(spec)
+
+
+def _text(value: object, field: str, *, required: bool = False) -> None:
+    if not isinstance(value, str) or (required and not value) or not is_text(value):
+        raise _wrong(field, value, "non-empty text" if required else "text")
+
+
+def _sequence(value: object, field: str) -> tuple[Any, ...]:
+    if isinstance(value, dict) and not value:
+        return ()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+        raise _wrong(field, value, "a list")
+    return tuple(cast("Sequence[Any]", value))
+
+
+def _wrong(field: str, value: object, wanted: str) -> SpecFieldError:
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    return SpecFieldError(
+        f"{field} is not valid", f"it is {shown}", f"Give {wanted}.", path=field, value=value
+    )
+
+
+def _check_names(spec: TableSpec, field: str, known: list[str]) -> None:
+    names = getattr(spec, field)
+    if names == ():
+        return
+    names = _sequence(names, field)
+    for index, name in enumerate(names):
+        _text(name, f"{field}[{index}]", required=True)
+        if name not in known:
+            raise ColumnMissingError(
+                f"{field} names {name!r}",
+                "the table has no such column",
+                closest(name, known),
+                path=f"{field}[{index}]",
+                value=name,
+            )
+    if len(set(names)) != len(names):
+        raise _wrong(field, names, "each column once")
+    force_setattr(spec, field, names)
+
+
+def _check_partitioning(spec: TableSpec) -> None:
+    for name in spec.partition_by:
+        kind = spec.column(name).type
+        if isinstance(kind, ArrayType | MapType | StructType) or kind.text == "variant":
+            raise SpecFieldError(
+                f"column {name!r} cannot partition the table",
+                f"its type is {kind.text}",
+                "Partition by columns of plain types.",
+                path="partition_by",
+                value=name,
+            )
+    if spec.partition_by and len(spec.partition_by) == len(spec.columns):
+        raise _wrong("partition_by", spec.partition_by, "fewer columns than the table has")
+
+
+def _constraints(spec: TableSpec) -> tuple[Constraint, ...]:
+    """Return the constraints in canonical form, ordered by name."""
+    given: object = spec.constraints
+    if isinstance(given, Mapping):
+        entries = cast("Mapping[str, str]", given)
+        given = tuple(Check(name, sql) for name, sql in entries.items())
+    named: dict[str, Constraint] = {}
+    for index, each in enumerate(_sequence(given, "constraints")):
+        constraint: object = Check(f"check_{index + 1}", each) if isinstance(each, str) else each
+        if not isinstance(constraint, Check | Range | AcceptedValues):
+            raise _wrong(f"constraints[{index}]", each, "a Check, Range, AcceptedValues or SQL text")
+        if constraint.name.casefold() in named:
+            raise ConstraintError(f"two constraints are named {constraint.name!r}", fix="Rename one.")
+        named[constraint.name.casefold()] = canonical_constraint(constraint, spec.by_name)
+    return tuple(named[key] for key in sorted(named))
+
+
+def _check_properties(spec: TableSpec) -> None:
+    entries = as_mapping(spec.properties, "properties", "a mapping of text to text")
+    for key, value in entries.items():
+        if not is_name(key) or not isinstance(value, str) or not is_text(value):
+            raise _wrong(f"properties[{key!r}]", value, "text")
+        if key.startswith(("delta.constraints.", "schema_spec.")):
+            raise SpecFieldError(
+                f"property {key!r} is reserved",
+                fix="Use the fields of the contract instead.",
+                path="properties",
+                value=key,
+            )
+    force_setattr(spec, "properties", FrozenDict(entries) if entries else EMPTY)

@@ -1,0 +1,279 @@
+"""Types of columns: the Delta type system as frozen structs with a short text form."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from schema_spec.errors import SemanticError, SpecTypeError
+
+PRIMITIVES: Final = (
+    "boolean",
+    "byte",
+    "short",
+    "integer",
+    "long",
+    "float",
+    "double",
+    "string",
+    "binary",
+    "date",
+    "timestamp",
+    "timestamp_ntz",
+    "variant",
+)
+
+_BARE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_SEMANTIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*\Z")
+
+
+def quote_name(name: str) -> str:
+    """Quote a field name with backticks where the text form needs it."""
+    return name if _BARE_NAME.match(name) else "`" + name.replace("`", "``") + "`"
+
+
+class DataType:
+    """A type of a column: one of the structs below.
+
+    Wherever a type is asked for, its text form does as well: ``long``, ``decimal(10,2)``,
+    ``array<string not null>``, ``map<string, double>``, ``struct<a: long not null, b: string>``,
+    ``string as NodeId``. Names are the ones Delta uses; common SQL and Arrow names are understood too.
+
+    Examples
+    --------
+    >>> DataType.parse("array<struct<a: bigint not null, b: numeric(10, 2)>>").text
+    'array<struct<a: long not null, b: decimal(10,2)>>'
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def parse(text: str) -> DataType:
+        """Parse the text form.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``decimal(10,2)``.
+
+        Returns
+        -------
+        DataType
+            The type.
+
+        Raises
+        ------
+        SpecSyntaxError
+            When the text is not a type.
+        SpecTypeError
+            When it names a type that Delta does not have.
+        """
+        from schema_spec._type_text import parse_type
+
+        return parse_type(text)
+
+    @property
+    def text(self) -> str:
+        """The canonical text form (metadata and defaults of nested fields are not part of it)."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class PrimitiveType(DataType, Struct, frozen=True, tag="primitive"):
+    """A type without parameters.
+
+    Parameters
+    ----------
+    name : str
+        ``boolean``, ``byte``, ``short``, ``integer``, ``long``, ``float``, ``double``, ``string``,
+        ``binary``, ``date``, ``timestamp`` (an instant), ``timestamp_ntz`` (wall-clock time) or ``variant``.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in PRIMITIVES:
+            raise SpecTypeError(
+                f"no primitive type {self.name!r}",
+                fix=f"Use one of {', '.join(PRIMITIVES)}.",
+                value=self.name,
+            )
+
+    @property
+    def text(self) -> str:
+        """The name."""
+        return self.name
+
+
+class DecimalType(DataType, Struct, frozen=True, tag="decimal"):
+    """A decimal number.
+
+    Parameters
+    ----------
+    precision : int
+        Number of digits, 1 to 38.
+    scale : int, default 0
+        Digits after the point, 0 to `precision`.
+    """
+
+    precision: int
+    scale: int = 0
+
+    def __post_init__(self) -> None:
+        whole = type(self.precision) is int and type(self.scale) is int
+        if not whole or not 1 <= self.precision <= 38 or not 0 <= self.scale <= self.precision:
+            raise SpecTypeError(
+                f"no type decimal({self.precision},{self.scale})",
+                fix="Precision is 1 to 38, scale 0 to the precision.",
+                value=(self.precision, self.scale),
+            )
+
+    @property
+    def text(self) -> str:
+        """Such as ``decimal(10,2)``."""
+        return f"decimal({self.precision},{self.scale})"
+
+
+class ArrayType(DataType, Struct, frozen=True, tag="array"):
+    """A list of values of one type.
+
+    Parameters
+    ----------
+    element : DataType or str
+        Type of the elements.
+    contains_null : bool, default True
+        Whether elements may be null.
+    """
+
+    element: DataType
+    contains_null: bool = True
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "element", as_type(self.element))
+
+    @property
+    def text(self) -> str:
+        """Such as ``array<long not null>``."""
+        return f"array<{self.element.text}{_null(self.contains_null)}>"
+
+
+class MapType(DataType, Struct, frozen=True, tag="map"):
+    """A map of keys, which are never null, to values.
+
+    Parameters
+    ----------
+    key : DataType or str
+        Type of the keys.
+    value : DataType or str
+        Type of the values.
+    value_contains_null : bool, default True
+        Whether values may be null.
+    """
+
+    key: DataType
+    value: DataType
+    value_contains_null: bool = True
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "key", as_type(self.key))
+        force_setattr(self, "value", as_type(self.value))
+
+    @property
+    def text(self) -> str:
+        """Such as ``map<string, long not null>``."""
+        return f"map<{self.key.text}, {self.value.text}{_null(self.value_contains_null)}>"
+
+
+class SemanticType(DataType, Struct, frozen=True, tag="semantic"):
+    """What values mean, over the type that stores them.
+
+    Two columns of different semantic types hold things that must not be compared, whatever their storage.
+    In Arrow it is the extension type ``schema_spec.<name>``.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits and underscores; dots separate namespaces.
+    storage : DataType or str
+        The type of the stored values.
+
+    Examples
+    --------
+    >>> OrderId = SemanticType("OrderId", "long")
+    >>> OrderId.text
+    'long as OrderId'
+    >>> DataType.parse("array<string as NodeId not null>").element == NodeId
+    True
+    """
+
+    name: str
+    storage: DataType
+
+    def __post_init__(self) -> None:
+        if type(self.name) is not str or not _SEMANTIC_NAME.match(self.name):
+            raise SemanticError(
+                f"no semantic type can be named {self.name!r}",
+                fix="Use letters, digits and _.",
+                value=self.name,
+            )
+        storage = as_type(self.storage)
+        if isinstance(storage, SemanticType):
+            raise SemanticError(f"{self.name} is stored as {storage.text}", fix="Use a plain storage type.")
+        known = PREDEFINED.get(self.name)
+        if known is not None and known.storage != storage:
+            raise SemanticError(
+                f"{self.name} is stored as {known.storage.text}",
+                f"here it is over {storage.text}",
+                "Change the type, or give the semantic type another name.",
+                value=storage.text,
+            )
+        force_setattr(self, "storage", storage)
+
+    @property
+    def text(self) -> str:
+        """Such as ``string as NodeId``."""
+        return f"{self.storage.text} as {self.name}"
+
+    @property
+    def extension_name(self) -> str:
+        """Name of the Arrow extension type."""
+        return EXTENSION_PREFIX + self.name
+
+
+EXTENSION_PREFIX: Final = "schema_spec."
+PREDEFINED: Final[dict[str, SemanticType]] = {}
+
+
+def as_type(value: DataType | str) -> DataType:
+    """Return `value` as a type, parsing text."""
+    if isinstance(value, DataType):
+        return value
+    from schema_spec._type_values import decode_type
+
+    return decode_type(value)
+
+
+def strip_semantic(value: DataType) -> DataType:
+    """Return the storage type of a semantic type, other types as they are."""
+    return value.storage if isinstance(value, SemanticType) else value
+
+
+def _null(nullable: bool) -> str:
+    return "" if nullable else " not null"
+
+
+def _predefine(name: str) -> SemanticType:
+    semantic = SemanticType(name, PrimitiveType("string"))
+    PREDEFINED[name] = semantic
+    return semantic
+
+
+NodeId: Final = _predefine("NodeId")
+EdgeId: Final = _predefine("EdgeId")
+FileId: Final = _predefine("FileId")
+SpanId: Final = _predefine("SpanId")
