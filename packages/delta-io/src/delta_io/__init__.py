@@ -1,0 +1,61 @@
+"""One safe door to Delta Lake tables."""
+
+from delta_io._changed_files import ChangedFile
+from delta_io._commit import Commit, CommitInfo, Retry, Transaction
+from delta_io._log import DeletionVector
+from delta_io.changes import ChangeSet
+from delta_io.errors import (
+    ChangesUnavailableError,
+    ConflictError,
+    ConstraintError,
+    DeltaIoError,
+    LogError,
+    NotDeltaError,
+    OptionError,
+    PredicateError,
+    SchemaMismatchError,
+    StorageError,
+    TableExistsError,
+    TableNotFoundError,
+    TransactionAppliedError,
+    UnsupportedError,
+    VersionNotFoundError,
+)
+from delta_io.index import FileIndex
+from delta_io.policy import CdfPolicy, RetryPolicy, WritePolicy
+from delta_io.snapshot import Protocol, Snapshot
+from delta_io.storage import StorageOptions
+from delta_io.table import Table
+
+__all__ = [
+    "CdfPolicy",
+    "ChangeSet",
+    "ChangedFile",
+    "ChangesUnavailableError",
+    "Commit",
+    "CommitInfo",
+    "ConflictError",
+    "ConstraintError",
+    "DeletionVector",
+    "DeltaIoError",
+    "FileIndex",
+    "LogError",
+    "NotDeltaError",
+    "OptionError",
+    "PredicateError",
+    "Protocol",
+    "Retry",
+    "RetryPolicy",
+    "SchemaMismatchError",
+    "Snapshot",
+    "StorageError",
+    "StorageOptions",
+    "Table",
+    "TableExistsError",
+    "TableNotFoundError",
+    "Transaction",
+    "TransactionAppliedError",
+    "UnsupportedError",
+    "VersionNotFoundError",
+    "WritePolicy",
+]

@@ -1,0 +1,231 @@
+"""Data brought to the shape of a table before it is written: columns by name, types without loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, cast
+
+import pyarrow as pa
+
+from delta_io._compute import pc
+from delta_io._pump import pumped
+from delta_io._rows import adapt
+from delta_io._schema import lossless
+from delta_io.errors import ConstraintError, OptionError, SchemaMismatchError
+
+
+class Aligned:
+    """Rows in the shape of a table: a stream that remembers the error that ended it."""
+
+    def __init__(
+        self,
+        data: object,
+        schema: pa.Schema,
+        partition_by: Sequence[str],
+        *,
+        first: pa.RecordBatchReader | None = None,
+        defaults: Mapping[str, object] | None = None,
+    ) -> None:
+        self.replayable = _is_replayable(data)
+        self.error: Exception | None = None
+        self.rows = 0
+        self._data = data
+        reader = first or as_reader(data)
+        self._schema = pa.schema(
+            field for field in schema if field.name in reader.schema.names or not is_generated(field)
+        )
+        self._texts = [
+            name
+            for name in partition_by
+            if name in self._schema.names and pa.types.is_string(schema.field(name).type)
+        ]
+        self._defaults = {
+            name: _default(schema.field(name), value)
+            for name, value in (defaults or {}).items()
+            if name not in reader.schema.names
+        }
+        needed = (field for field in self._schema if field.name not in self._defaults)
+        check_columns(reader.schema, pa.schema(needed))
+        self._first: pa.RecordBatchReader | None = reader
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the rows from the first one on; once only for data that cannot be read twice."""
+        source = self._first or as_reader(self._data)
+        self._first, self.rows, self.error = None, 0, None
+        return pa.RecordBatchReader.from_batches(self._schema, self._batches(source, self._schema))
+
+    def _batches(self, source: pa.RecordBatchReader, shown: pa.Schema) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in source if _is_in_memory(self._data) else pumped(source):
+                yield self._shape(batch, shown)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _shape(self, batch: pa.RecordBatch, shown: pa.Schema) -> pa.RecordBatch:
+        at = {name: index for index, name in enumerate(batch.schema.names)}
+        arrays: list[pa.Array[Any]] = []
+        for field in shown:
+            index = at.get(field.name)
+            if index is None:
+                array = self._missing(field, batch.num_rows)
+            else:
+                array = _adapt(batch.column(index), field)
+            if not field.nullable and array.null_count:
+                raise ConstraintError(
+                    f"column {field.name!r} may not be null",
+                    f"it is in row {self.rows + pc.index(array.is_null(), True).as_py()}",
+                    "Correct or leave out that row.",
+                )
+            arrays.append(array)
+        self._check_partitions(arrays, shown)
+        self.rows += batch.num_rows
+        return pa.RecordBatch.from_arrays(arrays, schema=shown)
+
+    def _missing(self, field: pa.Field[Any], count: int) -> pa.Array[Any]:
+        default = self._defaults.get(field.name)
+        return pa.nulls(count, field.type) if default is None else pa.repeat(default, count)
+
+    def _check_partitions(self, arrays: Sequence[pa.Array[Any]], shown: pa.Schema) -> None:
+        for name in self._texts:
+            if pc.any(pc.equal(arrays[shown.get_field_index(name)], "")).as_py():
+                raise ConstraintError(
+                    f"partition column {name!r} has an empty text",
+                    "Delta cannot tell it from null",
+                    "Use null, or another value.",
+                )
+
+
+def is_generated(field: pa.Field[Any]) -> bool:
+    """Tell whether the table computes a column itself when the data lacks it."""
+    return b"delta.generationExpression" in (field.metadata or {})
+
+
+def _default(field: pa.Field[Any], value: object) -> pa.Scalar[Any]:
+    try:
+        return pa.scalar(cast("Any", value), field.type)
+    except (pa.ArrowException, TypeError, ValueError):
+        raise SchemaMismatchError(
+            f"the data has no column {field.name!r}",
+            f"its default {value!r} cannot be computed here",
+            "Add the column.",
+        ) from None
+
+
+def as_reader(data: Any) -> pa.RecordBatchReader:
+    """Return any Arrow data as a stream."""
+    if isinstance(data, pa.RecordBatchReader):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.RecordBatchReader.from_batches(data.schema, [data])
+    if isinstance(data, list) and data and all(isinstance(each, pa.RecordBatch) for each in data):
+        return pa.RecordBatchReader.from_batches(data[0].schema, data)
+    if hasattr(data, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(data)
+    if hasattr(data, "__arrow_c_array__"):
+        return as_reader(pa.record_batch(data))
+    raise OptionError(
+        "the data cannot be read",
+        f"it is a {type(data).__name__}",
+        "Give Arrow data, such as a pyarrow.Table.",
+    )
+
+
+def _is_replayable(data: object) -> bool:
+    """Tell whether data can be read twice: streams can't, and nothing else says so."""
+    return _is_in_memory(data) or (hasattr(data, "__arrow_c_stream__") and hasattr(data, "__len__"))
+
+
+def _is_in_memory(data: object) -> bool:
+    return isinstance(data, (pa.Table, pa.RecordBatch, list))
+
+
+def check_columns(given: pa.Schema, table: pa.Schema) -> None:
+    """Raise when data with a schema cannot go into a table."""
+    names = set(table.names)
+    doubled = [name for name in given.names if given.names.count(name) > 1]
+    if doubled:
+        raise SchemaMismatchError(f"the data has column {doubled[0]!r} twice", fix="Rename one of them.")
+    for name in given.names:
+        if name not in names:
+            near = get_close_matches(name, table.names, n=2) or table.names[:8]
+            raise SchemaMismatchError(
+                f"the data has a column {name!r}",
+                f"the table does not; it has {', '.join(near)}",
+                "Rename or drop it.",
+            )
+    for field in table:
+        if field.name in given.names:
+            reason = _mismatch(given.field(field.name).type, field.type)
+            if reason:
+                raise SchemaMismatchError(
+                    f"column {field.name!r} is {given.field(field.name).type} in the data",
+                    f"the table has {field.type}: {reason}",
+                    "Cast it.",
+                )
+        elif not field.nullable:
+            raise SchemaMismatchError(
+                f"the data has no column {field.name!r}",
+                "the table needs a value in each row",
+                "Add the column.",
+            )
+
+
+def _mismatch(given: pa.DataType, wanted: pa.DataType) -> str:
+    """Return why a type cannot be written as another, or nothing."""
+    given = storage(given)
+    fits = given.equals(wanted) or pa.types.is_null(given)
+    if not fits and pa.types.is_struct(wanted) and pa.types.is_struct(given):
+        return _struct_mismatch(given, wanted)
+    if not fits and pa.types.is_map(wanted) and pa.types.is_map(given):
+        return _mismatch(given.key_type, wanted.key_type) or _mismatch(given.item_type, wanted.item_type)
+    if not fits and pa.types.is_list(wanted) and _is_list(given):
+        return _mismatch(given.value_type, wanted.value_type)
+    return "" if fits or _castable(given, wanted) else "they are not alike, or values could be lost"
+
+
+def _struct_mismatch(given: pa.DataType, wanted: pa.DataType) -> str:
+    try:
+        check_columns(pa.schema(list(cast("Any", given))), pa.schema(list(cast("Any", wanted))))
+    except SchemaMismatchError as error:
+        return error.what
+    return ""
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _castable(given: pa.DataType, wanted: pa.DataType) -> bool:
+    """Tell whether a cast keeps every value, or fails on the first value that it would change."""
+    if pa.types.is_dictionary(given):
+        return _castable(given.value_type, wanted) or given.value_type.equals(wanted)
+    for kinds in (
+        (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+        (
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+            pa.types.is_fixed_size_binary,
+        ),
+        (pa.types.is_integer,),
+        (pa.types.is_date,),
+        (pa.types.is_decimal,),
+    ):
+        if any(test(wanted) for test in kinds):
+            return any(test(given) for test in kinds) or lossless(given, wanted)
+    if pa.types.is_timestamp(wanted):
+        return pa.types.is_timestamp(given) and bool(given.tz) == bool(wanted.tz)
+    return lossless(given, wanted)
+
+
+def storage(kind: pa.DataType) -> pa.DataType:
+    """Return the type that stores an extension type, or the type itself."""
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def _adapt(array: pa.Array[Any], field: pa.Field[Any]) -> pa.Array[Any]:
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    return adapt(array, field, "none")

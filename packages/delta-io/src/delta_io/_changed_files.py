@@ -1,0 +1,321 @@
+"""Which files, and which of their rows, make up the changes between two versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from delta_io import _log
+from delta_io._dv import vector_path
+from delta_io._log import Actions, Add, DeletionVector, Remove
+from delta_io._replay import live_files
+from delta_io._rows import object_path
+from delta_io._schema import arrow_schema, mappable
+from delta_io.errors import ChangesUnavailableError, DeltaIoError
+
+if TYPE_CHECKING:
+    from delta_io.snapshot import Snapshot
+    from delta_io.storage import Location
+
+_FEED: Final = "delta.enableChangeDataFeed"
+_MAPPING: Final = "delta.columnMapping.mode"
+_BYTES_PER_ROW: Final = 32
+
+
+class ChangedFile(Struct, frozen=True, kw_only=True):
+    """A file whose rows, or some of them, changed.
+
+    Parameters
+    ----------
+    path : str
+        Below the table's folder, decoded.
+    change_type : str or None
+        ``insert`` or ``delete``; None when the file says it row by row in ``_change_type``.
+    version : int
+        Version the change belongs to.
+    timestamp_ms : int
+        When it was committed, in milliseconds since 1970.
+    partition : Mapping[str, str or None]
+        Partition values as the log writes them.
+    size_bytes : int
+        Size of the file.
+    rows_estimate : int
+        About how many rows changed.
+    only : DeletionVector, optional
+        Take just the rows that this vector deletes.
+    exclude : DeletionVector, optional
+        Leave out the rows that this vector deletes.
+    """
+
+    path: str
+    change_type: Literal["insert", "delete"] | None
+    version: int
+    timestamp_ms: int
+    partition: Mapping[str, str | None]
+    size_bytes: int
+    rows_estimate: int
+    only: DeletionVector | None = None
+    exclude: DeletionVector | None = None
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """How the changes after a version are found."""
+
+    since: int
+    source: Literal["feed", "files", "none"]
+    reason: str
+    files: tuple[ChangedFile, ...] = ()
+
+
+class _Stats(Struct):
+    numRecords: int | None = None  # noqa: N815 -- as the log writes it
+
+
+class _Range(Struct, frozen=True, kw_only=True):
+    """What is known of the commits of a range."""
+
+    location: Any
+    since: int
+    until: Any
+    commits: tuple[Actions, ...]
+    open_version: Callable[[int], Any]
+
+
+OpenVersion = Callable[[int], "Snapshot"]
+
+
+def plan_changes(location: Location, open_version: OpenVersion, since: int, until: Snapshot) -> Plan:
+    """Return how to find the changes after a version, or raise when there is no way left."""
+    if since == until.version:
+        return Plan(since=since, source="none", reason="No version lies between.")
+    commits, lost = _read_commits(location, since, until.version)
+    scope = _Range(location=location, since=since, until=until, commits=commits, open_version=open_version)
+    obstacle = lost or _feed_obstacle(scope)
+    if obstacle is None:
+        files = tuple(_feed_files(commits))
+        gone = _gone(location, files)
+        if gone is None:
+            return Plan(since=since, source="feed", reason="The change data feed is whole.", files=files)
+        obstacle = f"{gone} of the change data feed is gone"
+    return _from_files(scope, obstacle, lost)
+
+
+def _read_commits(location: Location, since: int, until: int) -> tuple[tuple[Actions, ...], str | None]:
+    commits: list[Actions] = []
+    for version in range(since + 1, until + 1):
+        actions = _log.read_commit(location, version)
+        if actions is None:
+            return (), f"the log of version {version} is gone"
+        commits.append(actions)
+    return tuple(commits), None
+
+
+def _feed_obstacle(scope: _Range) -> str | None:
+    """Return why the feed cannot be used, or None."""
+    changed = [actions for actions in scope.commits if actions.metadata is not None]
+    if not changed:
+        return None if scope.until.properties.get(_FEED) == "true" else "the change data feed is off"
+    if scope.since >= 0:
+        before = scope.open_version(scope.since)
+        if changed[0].version > scope.since + 1 and before.properties.get(_FEED) != "true":
+            return f"the change data feed is off at version {scope.since}"
+        reason = _incompatible(before, scope.until)
+        if reason:
+            return reason
+    for actions in changed:
+        reason = _metadata_obstacle(actions, scope.until)
+        if reason is not None:
+            return f"{reason} at version {actions.version}"
+    return None
+
+
+def _metadata_obstacle(actions: Actions, until: Snapshot) -> str | None:
+    metadata = actions.metadata
+    if metadata is None:
+        return None
+    if metadata.configuration.get(_FEED) != "true":
+        return "the change data feed is off"
+    if tuple(metadata.partition_columns) != until.partition_by:
+        return "the partitioning is another"
+    if (metadata.configuration.get(_MAPPING) or "none") != until.column_mapping:
+        return "the column mapping is another"
+    return mappable(arrow_schema(metadata.schema_string), until.schema, until.column_mapping)
+
+
+def _feed_files(commits: Iterable[Actions]) -> Iterator[ChangedFile]:
+    for actions in commits:
+        if actions.change_data:
+            for each in actions.change_data:
+                yield ChangedFile(
+                    path=object_path(each.path),
+                    change_type=None,
+                    version=actions.version,
+                    timestamp_ms=actions.timestamp_ms,
+                    partition=each.partition_values,
+                    size_bytes=each.size,
+                    rows_estimate=max(1, each.size // _BYTES_PER_ROW),
+                )
+        else:
+            net = _net((actions,))
+            yield from _changed(net, actions.version, actions.timestamp_ms, {})
+
+
+def _key(action: Add | Remove) -> tuple[str, DeletionVector | None]:
+    return action.path, action.deletion_vector
+
+
+def _net(commits: Iterable[Actions]) -> tuple[list[Remove | Add], list[Add | Remove]]:
+    """Return what left and what came over some commits, by file and vector, what cancels left out."""
+    left: dict[tuple[str, DeletionVector | None], Add | Remove] = {}
+    came: dict[tuple[str, DeletionVector | None], Add | Remove] = {}
+    for actions in commits:
+        for remove in actions.removes:
+            if remove.data_change and came.pop(_key(remove), None) is None:
+                left[_key(remove)] = remove
+        for add in actions.adds:
+            if add.data_change and left.pop(_key(add), None) is None:
+                came[_key(add)] = add
+    return list(left.values()), list(came.values())
+
+
+def _changed(
+    net: tuple[list[Remove | Add], list[Add | Remove]],
+    version: int,
+    timestamp_ms: int,
+    partitions: Mapping[str, Mapping[str, str | None]],
+) -> Iterator[ChangedFile]:
+    """Yield the rows that left, then those that came; where only the vector changed, just those."""
+    left, came = net
+    before = {each.path: each for each in left}
+    after = {each.path: each for each in came}
+
+    def piece(
+        action: Add | Remove,
+        change_type: Literal["insert", "delete"],
+        only: DeletionVector | None,
+        exclude: DeletionVector | None,
+    ) -> ChangedFile:
+        known = action.partition_values
+        return ChangedFile(
+            path=object_path(action.path),
+            change_type=change_type,
+            version=version,
+            timestamp_ms=timestamp_ms,
+            partition=known if known is not None else partitions.get(action.path, {}),
+            size_bytes=action.size or 0,
+            rows_estimate=_rows(action, only, exclude),
+            only=only,
+            exclude=exclude,
+        )
+
+    for path, old in before.items():
+        new = after.get(path)
+        if new is None:
+            yield piece(old, "delete", None, old.deletion_vector)
+        elif new.deletion_vector is not None:
+            yield piece(new, "delete", new.deletion_vector, old.deletion_vector)
+    for path, new in after.items():
+        old = before.get(path)
+        if old is None:
+            yield piece(new, "insert", None, new.deletion_vector)
+        elif old.deletion_vector is not None:
+            yield piece(new, "insert", old.deletion_vector, new.deletion_vector)
+
+
+def _rows(action: Add | Remove, only: DeletionVector | None, exclude: DeletionVector | None) -> int:
+    gone = 0 if exclude is None else exclude.cardinality
+    if only is not None:
+        return max(0, only.cardinality - gone)
+    known = None
+    if isinstance(action, Add) and action.stats:
+        known = msgspec.json.decode(action.stats, type=_Stats).numRecords
+    return max(0, (known if known is not None else max(1, (action.size or 0) // _BYTES_PER_ROW)) - gone)
+
+
+def _gone(location: Location, files: Iterable[ChangedFile]) -> str | None:
+    """Return a file, or vector, that is needed and no longer there."""
+    paths: dict[str, None] = {}
+    for each in files:
+        paths[each.path] = None
+        for vector in (each.only, each.exclude):
+            if vector is not None and vector.storage_type != "i":
+                paths[vector_path(vector)] = None
+    return next(iter(_log.missing(location, paths)), None)
+
+
+def _from_files(scope: _Range, obstacle: str, lost: str | None) -> Plan:
+    """Return the plan that reads the files that came and went, because the feed cannot be used."""
+    _check_schemas(scope)
+    gone: str | None = None
+    if lost is None and not any(actions.metadata for actions in scope.commits):
+        files = tuple(_net_files(scope, _net(scope.commits)))
+        gone = _gone(scope.location, files)
+        if gone is None:
+            return Plan(since=scope.since, source="files", reason=_sentence(obstacle), files=files)
+    files = tuple(_net_files(scope, _live_difference(scope)))
+    gone = _gone(scope.location, files)
+    if gone is None:
+        return Plan(since=scope.since, source="files", reason=_sentence(obstacle), files=files)
+    raise ChangesUnavailableError(
+        f"the changes in ({scope.since}, {scope.until.version}] are lost",
+        f"{obstacle}, and data file {gone} is gone",
+        "Read the whole table.",
+    )
+
+
+def _sentence(obstacle: str) -> str:
+    return obstacle[0].upper() + obstacle[1:] + "; the files of both versions are compared."
+
+
+def _net_files(scope: _Range, net: tuple[list[Any], list[Any]]) -> list[ChangedFile]:
+    partitions: dict[str, Mapping[str, str | None]] = {}
+    if any(each.partition_values is None for each in net[0]):
+        raise ChangesUnavailableError(
+            f"the changes in ({scope.since}, {scope.until.version}] are lost",
+            "the log does not say in which partition the removed files were",
+            "Read the whole table.",
+        )
+    stamp = scope.commits[-1].timestamp_ms if scope.commits else int(scope.until.timestamp.timestamp() * 1000)
+    return list(_changed(net, scope.until.version, stamp, partitions))
+
+
+def _check_schemas(scope: _Range) -> None:
+    if not any(actions.metadata for actions in scope.commits) and scope.commits:
+        return
+    if scope.since < 0:
+        return
+    try:
+        before = scope.open_version(scope.since)
+    except DeltaIoError as error:
+        raise _lost(scope, f"version {scope.since} cannot be opened ({error.found or error.what})") from None
+    reason = _incompatible(before, scope.until)
+    if reason is not None:
+        raise _lost(scope, reason)
+
+
+def _incompatible(before: Snapshot, until: Snapshot) -> str | None:
+    if before.partition_by != until.partition_by:
+        return "the partitioning is another"
+    if before.column_mapping != until.column_mapping:
+        return "the column mapping is another"
+    return mappable(before.schema, until.schema, until.column_mapping)
+
+
+def _lost(scope: _Range, found: str) -> ChangesUnavailableError:
+    return ChangesUnavailableError(
+        f"the changes in ({scope.since}, {scope.until.version}] cannot be told",
+        found,
+        "Read the whole table.",
+    )
+
+
+def _live_difference(scope: _Range) -> tuple[list[Any], list[Any]]:
+    """Return the files that are live at one end only."""
+    old = {} if scope.since < 0 else live_files(scope.location, scope.since)
+    new = live_files(scope.location, scope.until.version)
+    old_keys, new_keys = ({_key(add) for add in live.values()} for live in (old, new))
+    left = [add for add in old.values() if _key(add) not in new_keys]
+    return left, [add for add in new.values() if _key(add) not in old_keys]

@@ -1,0 +1,135 @@
+"""Deletion vectors: stored bitmaps of the positions of a file's deleted rows."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import uuid
+from array import array
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from delta_io.errors import LogError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from delta_io._log import DeletionVector
+    from delta_io.storage import Location
+
+_MAGIC: Final = 1681511377
+_WITH_RUNS: Final = 12347
+_WITHOUT_RUNS: Final = 12346
+_NO_OFFSETS_BELOW: Final = 4
+_CONTAINER: Final = 1 << 16
+_ARRAY_LIMIT: Final = 4096
+_Z85: Final = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+_B85: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
+_TO_B85: Final = bytes.maketrans(_Z85, _B85)
+
+
+def load_mask(location: Location, vector: DeletionVector, rows: int) -> pa.BooleanArray:
+    """Return, for each row of a file, whether the vector deletes it."""
+    bits = bytearray(-(-rows // 8))
+    for start, container in _containers(_payload(location, vector)):
+        _set_bits(bits, start, container)
+    buffer = pa.py_buffer(bytes(bits))
+    return pa.BooleanArray.from_buffers(pa.bool_(), rows, [None, buffer])
+
+
+def vector_path(vector: DeletionVector) -> str:
+    """Return the path of the file that holds a vector, below the table's folder."""
+    if vector.storage_type != "u":
+        raise UnsupportedError(
+            "a deletion vector lies outside the table's folder",
+            "it is stored by absolute path",
+            "Read the table with the engine that wrote it.",
+        )
+    text = vector.path_or_inline_dv
+    prefix, name = text[:-20], uuid.UUID(bytes=_decode(text[-20:]))
+    return f"{prefix}/deletion_vector_{name}.bin" if prefix else f"deletion_vector_{name}.bin"
+
+
+def _decode(text: str) -> bytes:
+    try:
+        return base64.b85decode(text.encode("ascii").translate(_TO_B85))
+    except ValueError as error:
+        raise LogError("a deletion vector's text cannot be decoded", str(error)) from None
+
+
+def _payload(location: Location, vector: DeletionVector) -> bytes:
+    if vector.storage_type == "i":
+        return _decode(vector.path_or_inline_dv)[: vector.size_in_bytes]
+    with location.filesystem.open_input_file(vector_path(vector)) as file:
+        file.seek(vector.offset or 0)
+        (size,) = struct.unpack(">i", file.read(4))
+        if size != vector.size_in_bytes:
+            raise LogError(
+                "a deletion vector is damaged", f"it has {size} bytes, the log says {vector.size_in_bytes}"
+            )
+        return file.read(size)
+
+
+def _containers(data: bytes) -> Iterator[tuple[int, bytes | range | array[int]]]:
+    """Yield (position of the first row, rows) for each container of a serialised 64-bit bitmap."""
+    magic, count = struct.unpack_from("<iq", data)
+    if magic != _MAGIC:
+        raise LogError("a deletion vector is damaged", f"its format is {magic}")
+    at = 12
+    for _ in range(count):
+        (high,) = struct.unpack_from("<I", data, at)
+        at += 4
+        for low, container, end in _bitmap(data, at):
+            at = end
+            yield (high << 32) + low, container
+
+
+def _bitmap(data: bytes, at: int) -> Iterator[tuple[int, bytes | range | array[int], int]]:
+    """Yield (position, rows, end of the bitmap so far) for each container of a 32-bit bitmap."""
+    (cookie,) = struct.unpack_from("<I", data, at)
+    at += 4
+    runs = b""
+    if cookie & 0xFFFF == _WITH_RUNS:
+        size = (cookie >> 16) + 1
+        runs = data[at : at + (size + 7) // 8]
+        at += len(runs)
+    elif cookie == _WITHOUT_RUNS:
+        (size,) = struct.unpack_from("<I", data, at)
+        at += 4
+    else:
+        raise LogError("a deletion vector is damaged", f"a bitmap starts with {cookie}")
+    heads = struct.unpack_from(f"<{2 * size}H", data, at)
+    at += 4 * size
+    if not runs or size >= _NO_OFFSETS_BELOW:
+        at += 4 * size
+    if not size:
+        yield 0, range(0), at
+    for index in range(size):
+        key, cardinality = heads[2 * index], heads[2 * index + 1] + 1
+        if runs and runs[index // 8] >> (index % 8) & 1:
+            (count,) = struct.unpack_from("<H", data, at)
+            pairs = struct.unpack_from(f"<{2 * count}H", data, at + 2)
+            at += 2 + 4 * count
+            for first, length in zip(pairs[::2], pairs[1::2], strict=True):
+                yield key * _CONTAINER, range(first, first + length + 1), at
+        elif cardinality > _ARRAY_LIMIT:
+            at += _CONTAINER // 8
+            yield key * _CONTAINER, data[at - _CONTAINER // 8 : at], at
+        else:
+            values = array("H", struct.unpack_from(f"<{cardinality}H", data, at))
+            at += 2 * cardinality
+            yield key * _CONTAINER, values, at
+
+
+def _set_bits(bits: bytearray, start: int, rows: bytes | range | array[int]) -> None:
+    if isinstance(rows, bytes):
+        first = start // 8
+        end = min(len(bits), first + len(rows))
+        merged = int.from_bytes(bits[first:end], "little") | int.from_bytes(rows[: end - first], "little")
+        bits[first:end] = merged.to_bytes(end - first, "little")
+        return
+    limit = len(bits) * 8 - start
+    for row in rows:
+        if row < limit:
+            bits[(start + row) // 8] |= 1 << ((start + row) % 8)

@@ -1,0 +1,216 @@
+"""The transaction log, read action by action where deltalake has no way to ask for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import pyarrow.fs as pa_fs
+from msgspec import Struct
+
+from delta_io.errors import LogError
+
+if TYPE_CHECKING:
+    from delta_io.storage import Location
+
+LOG: Final = "_delta_log"
+_COMMIT: Final = re.compile(r"^(\d{20})\.json$")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class DeletionVector(Struct, frozen=True, rename="camel"):
+    """Where the positions of a file's deleted rows are stored.
+
+    Parameters
+    ----------
+    storage_type : str
+        ``u`` for a file in the table's folder, ``p`` for an absolute path, ``i`` for inline.
+    path_or_inline_dv : str
+        Encoded name of the file, its path, or the data.
+    size_in_bytes : int
+        Size of the stored vector.
+    cardinality : int
+        Number of deleted rows.
+    offset : int, optional
+        Where in the file the vector starts.
+    """
+
+    storage_type: str
+    path_or_inline_dv: str
+    size_in_bytes: int
+    cardinality: int
+    offset: int | None = None
+
+
+class Add(Struct, frozen=True, rename="camel"):
+    """A data file that a commit makes part of the table."""
+
+    path: str
+    partition_values: dict[str, str | None] = {}
+    size: int = 0
+    modification_time: int = 0
+    data_change: bool = True
+    stats: str | None = None
+    deletion_vector: DeletionVector | None = None
+
+
+class Remove(Struct, frozen=True, rename="camel"):
+    """A data file that a commit takes out of the table."""
+
+    path: str
+    data_change: bool = True
+    partition_values: dict[str, str | None] | None = None
+    size: int | None = None
+    deletion_vector: DeletionVector | None = None
+
+
+class ChangeData(Struct, frozen=True, rename="camel"):
+    """A change file of a commit."""
+
+    path: str
+    partition_values: dict[str, str | None] = {}
+    size: int = 0
+
+
+class Metadata(Struct, frozen=True, rename="camel"):
+    """What a commit says about the table."""
+
+    id: str
+    schema_string: str
+    partition_columns: list[str] = []
+    configuration: dict[str, str | None] = {}
+    name: str | None = None
+    description: str | None = None
+
+
+class Txn(Struct, frozen=True, rename="camel"):
+    """Version of an application's transaction."""
+
+    app_id: str
+    version: int
+
+
+class _Line(Struct, frozen=True, rename="camel"):
+    add: Add | None = None
+    remove: Remove | None = None
+    cdc: ChangeData | None = None
+    meta_data: Metadata | None = None
+    txn: Txn | None = None
+    commit_info: dict[str, Any] | None = None
+
+
+_LINES: Final = msgspec.json.Decoder(_Line)
+
+
+class Actions(Struct, frozen=True, kw_only=True):
+    """The actions of one commit."""
+
+    version: int
+    timestamp_ms: int
+    adds: tuple[Add, ...]
+    removes: tuple[Remove, ...]
+    change_data: tuple[ChangeData, ...]
+    metadata: Metadata | None
+    transactions: tuple[Txn, ...]
+    commit_info: dict[str, Any]
+
+
+def commit_path(version: int) -> str:
+    """Return the path of a commit below the table's folder."""
+    return f"{LOG}/{version:020}.json"
+
+
+def parse_commit(version: int, data: bytes, modified_ms: int) -> Actions:
+    """Return the actions of a commit from its file."""
+    try:
+        lines = [_LINES.decode(line) for line in data.splitlines() if line.strip()]
+    except msgspec.MsgspecError as error:
+        raise LogError(f"commit {version} cannot be read", str(error), "The log may be damaged.") from None
+    info = next((line.commit_info for line in lines if line.commit_info is not None), {})
+    in_commit = info.get("inCommitTimestamp")
+    metadata = [line.meta_data for line in lines if line.meta_data is not None]
+    return Actions(
+        version=version,
+        timestamp_ms=in_commit if isinstance(in_commit, int) else modified_ms,
+        adds=tuple(line.add for line in lines if line.add is not None),
+        removes=tuple(line.remove for line in lines if line.remove is not None),
+        change_data=tuple(line.cdc for line in lines if line.cdc is not None),
+        metadata=metadata[-1] if metadata else None,
+        transactions=tuple(line.txn for line in lines if line.txn is not None),
+        commit_info=info,
+    )
+
+
+def read_commit(location: Location, version: int) -> Actions | None:
+    """Return the actions of a commit, or None when its file is gone."""
+    path = commit_path(version)
+    found = stat(location, path)
+    if found is None:
+        return None
+    with location.filesystem.open_input_stream(path) as stream:
+        data = stream.read()
+    return parse_commit(version, data, found[1] // 1_000_000)
+
+
+def stat(location: Location, path: str) -> tuple[int, int] | None:
+    """Return size and modification time (ns) of a file below the table's folder, or None."""
+    info = location.filesystem.get_file_info(path)
+    return None if info.type == pa_fs.FileType.NotFound else (info.size or 0, info.mtime_ns or 0)
+
+
+def missing(location: Location, paths: Iterable[str]) -> list[str]:
+    """Return those paths below the table's folder that no file has."""
+    wanted = list(paths)
+    infos = location.filesystem.get_file_info(wanted) if wanted else []
+    return [path for path, info in zip(wanted, infos, strict=True) if info.type != pa_fs.FileType.File]
+
+
+def list_commits(location: Location) -> list[tuple[int, int]]:
+    """Return version and modification time (ms) of every commit whose file is there, in order."""
+    selector = pa_fs.FileSelector(LOG, allow_not_found=True)
+    found: list[tuple[int, int]] = []
+    for info in location.filesystem.get_file_info(selector):
+        match = _COMMIT.match(info.base_name)
+        if match:
+            modified = info.mtime_ns or stat_mtime(location, f"{LOG}/{info.base_name}")
+            found.append((int(match[1]), modified // 1_000_000))
+    return sorted(found)
+
+
+def stat_mtime(location: Location, path: str) -> int:
+    """Return the modification time (ns) of a file, 0 when it is gone."""
+    found = stat(location, path)
+    return found[1] if found else 0
+
+
+def moment(milliseconds: int) -> datetime:
+    """Return the point in time that many milliseconds after 1970 in UTC."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def version_at(location: Location, commits: list[tuple[int, int]], wanted_ms: int) -> int | None:
+    """Return the newest version committed by a point in time.
+
+    Times rise with versions: where the clock went back, a commit counts as a millisecond after the last.
+    """
+    found: int | None = None
+    latest: int | None = None
+    in_commit = bool(commits) and _has_in_commit_time(location, commits[-1][0])
+    for version, modified_ms in commits:
+        at = modified_ms
+        if in_commit:
+            actions = read_commit(location, version)
+            at = modified_ms if actions is None else actions.timestamp_ms
+        latest = at if latest is None else max(at, latest + 1)
+        if latest > wanted_ms:
+            break
+        found = version
+    return found
+
+
+def _has_in_commit_time(location: Location, version: int) -> bool:
+    actions = read_commit(location, version)
+    return actions is not None and "inCommitTimestamp" in actions.commit_info

@@ -1,0 +1,174 @@
+"""Rows of a snapshot: read by deltalake's own engine, or file by file where that is known to be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+from deltalake import QueryBuilder
+
+from delta_io._compute import pc
+from delta_io._map_errors import mapped
+from delta_io._predicate import Node, parse
+from delta_io._replay import live_files
+from delta_io._rows import Layout, adapt, object_path, open_parquet, read_rows
+from delta_io.errors import OptionError, SchemaMismatchError
+from delta_io.index import rows_satisfy
+
+if TYPE_CHECKING:
+    from delta_io.snapshot import Snapshot
+    from delta_io.storage import Location
+
+# Names in predicates mean what they say, as they do in deltalake's own operations.
+_SETTINGS: Final = {"datafusion.sql_parser.enable_ident_normalization": "false"}
+# Features that the engine refuses, though they ask nothing of one who only reads rows.
+_HARMLESS: Final = frozenset({"vacuumProtocolCheck"})
+_FIRST_NANOSECOND: Final = datetime(1677, 9, 22, tzinfo=UTC)
+_LAST_NANOSECOND: Final = datetime(2262, 4, 11, tzinfo=UTC)
+
+
+def quote(name: str) -> str:
+    """Return a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def choose(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
+    """Return the fields of the columns wanted, in that order."""
+    if columns is None:
+        return schema
+    known = {field.name: field for field in schema}
+    unknown = [name for name in columns if name not in known]
+    if unknown:
+        near = get_close_matches(unknown[0], known, n=2) or list(known)[:8]
+        raise SchemaMismatchError(
+            f"no column {unknown[0]!r}", f"the closest are {', '.join(near)}", "Check the names."
+        )
+    if not columns or len(set(columns)) < len(columns):
+        raise OptionError("the columns wanted are none, or one is named twice", f"they are {list(columns)}")
+    return pa.schema([known[name] for name in columns], schema.metadata)
+
+
+def read_snapshot(
+    snapshot: Snapshot, location: Location, columns: Sequence[str] | None, predicate: str | None
+) -> pa.RecordBatchReader:
+    """Return the rows of a snapshot that satisfy a predicate."""
+    chosen = choose(snapshot.schema, columns)
+    shown = pa.schema([field.with_nullable(True) for field in chosen], chosen.metadata)
+    needed = chosen if predicate is None else snapshot.schema
+    if snapshot.protocol.reader_features & _HARMLESS or _wide_int96(snapshot, location, needed):
+        node = None if predicate is None else parse(predicate, snapshot.schema)
+        return pa.RecordBatchReader.from_batches(shown, _file_batches(snapshot, location, shown, node))
+    names = ", ".join(quote(name) for name in shown.names)
+    sql = f"SELECT {names} FROM {_source(snapshot)}"
+    if predicate is not None:
+        # The engine prunes by the first half. It loses conjuncts that are null; the second half keeps them.
+        sql += f" WHERE ({predicate}\n) AND (({predicate}\n) IS TRUE)"
+    with mapped(location, "reading"):
+        builder = QueryBuilder(_SETTINGS).register("snapshot", snapshot._handle())  # pyright: ignore[reportPrivateUsage] -- same package
+        stream = builder.execute(sql)
+    return pa.RecordBatchReader.from_batches(shown, _batches(stream, shown, location))
+
+
+def _source(snapshot: Snapshot) -> str:
+    """Return the relation to read: the table, empty partition texts read as nulls."""
+    doubtful = _empty_partitions(snapshot)
+    if not doubtful:
+        return "snapshot"
+    names = (
+        f"nullif({quote(name)}, '') AS {quote(name)}" if name in doubtful else quote(name)
+        for name in snapshot.schema.names
+    )
+    return f"(SELECT {', '.join(names)} FROM snapshot) AS snapshot"
+
+
+def _empty_partitions(snapshot: Snapshot) -> set[str]:
+    """Return text partition columns with nulls: to the protocol an empty text is one, not to the engine."""
+    texts = [name for name in snapshot.partition_by if pa.types.is_string(snapshot.schema.field(name).type)]
+    if not texts:
+        return set()
+    partition = snapshot.add_actions()["partition"].combine_chunks()
+    return {name for name in texts if pc.struct_field(partition, [name]).null_count}
+
+
+def _batches(stream: Any, schema: pa.Schema, location: Location) -> Iterator[pa.RecordBatch]:
+    reader = pa.RecordBatchReader.from_stream(stream)
+    while True:
+        with mapped(location, "reading"):
+            batch = next(reader, None)
+        if batch is None:
+            return
+        arrays = [adapt(array, field, "none") for array, field in zip(batch.columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _file_batches(
+    snapshot: Snapshot, location: Location, shown: pa.Schema, node: Node | None
+) -> Iterator[pa.RecordBatch]:
+    layout = Layout(
+        fields=tuple(shown if node is None else snapshot.schema),
+        partition_by=frozenset(snapshot.partition_by),
+        mode=snapshot.column_mapping,
+    )
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with mapped(location, "reading"):
+            for path, add in live_files(location, snapshot.version).items():
+                values, vector = add.partition_values, add.deletion_vector
+                yield from read_rows(location, object_path(path), layout, values, exclude=vector)
+
+    for batch in batches():
+        kept = batch if node is None else batch.filter(rows_satisfy(node, batch))
+        if kept.num_rows:
+            arrays = [kept.column(name) for name in shown.names]
+            yield pa.RecordBatch.from_arrays(arrays, schema=shown)
+
+
+def _wide_int96(snapshot: Snapshot, location: Location, needed: pa.Schema) -> bool:
+    """Tell whether a file may hold INT96 timestamps beyond those that the engine can tell in nanoseconds."""
+    doubtful = [
+        field for field in needed if field.name not in snapshot.partition_by and _has_timestamp(field.type)
+    ]
+    if not doubtful:
+        return False
+    actions = snapshot.add_actions()
+    unsure = pa.repeat(False, actions.num_rows)
+    for field in doubtful:
+        unsure = pc.or_(unsure, pc.invert(_surely_narrow(actions, field)))
+    paths = actions["path"].filter(unsure).to_pylist()
+    with mapped(location, "looking at the files of"):
+        return any(_has_int96(location, path) for path in paths)
+
+
+def _has_timestamp(kind: pa.DataType) -> bool:
+    return pa.types.is_timestamp(kind) or any(
+        _has_timestamp(kind.field(index).type) for index in range(kind.num_fields)
+    )
+
+
+def _surely_narrow(actions: pa.Table, field: pa.Field[Any]) -> pa.Array[Any]:
+    """Tell for each file whether statistics put every value of a column within the range of nanoseconds."""
+    never = pa.repeat(False, actions.num_rows)
+    if not pa.types.is_timestamp(field.type):
+        return never
+    bounds: dict[str, Any] = {}
+    for name in ("min", "max", "null_count"):
+        struct = actions[name].combine_chunks() if name in actions.column_names else None
+        if struct is None or struct.type.get_field_index(field.name) < 0:
+            return never
+        bounds[name] = pc.struct_field(struct, [field.name])
+    first, last = (
+        pa.scalar(each if field.type.tz else each.replace(tzinfo=None), field.type)
+        for each in (_FIRST_NANOSECOND, _LAST_NANOSECOND)
+    )
+    within = pc.and_(pc.greater(bounds["min"], first), pc.less(bounds["max"], last))
+    empty = pc.equal(bounds["null_count"], actions["num_records"].combine_chunks())
+    return pc.or_(pc.fill_null(within, False), pc.fill_null(empty, False))
+
+
+def _has_int96(location: Location, path: str) -> bool:
+    with open_parquet(location, path) as file:
+        schema = file.schema
+        return any(schema.column(index).physical_type == "INT96" for index in range(len(schema)))

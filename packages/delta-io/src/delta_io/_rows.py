@@ -1,0 +1,200 @@
+"""Rows of single data files, for changes that are described file by file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec import Struct
+
+from delta_io import _dv
+from delta_io._compute import pc
+from delta_io._schema import field_id, physical_name
+from delta_io.errors import SchemaMismatchError, UnsupportedError
+
+if TYPE_CHECKING:
+    from delta_io._log import DeletionVector
+    from delta_io.storage import Location
+
+_BATCH_ROWS = 65_536
+
+
+class Layout(Struct, frozen=True, kw_only=True):
+    """What is needed to read a file of a table: columns wanted, partition columns, column mapping."""
+
+    fields: tuple[Any, ...]
+    partition_by: frozenset[str]
+    mode: str
+
+
+def object_path(path: str) -> str:
+    """Return the path of a file below the table's folder, from the percent-encoded one in the log."""
+    if urlsplit(path).scheme and "://" in path:
+        raise UnsupportedError(
+            "a data file lies outside the table's folder",
+            "the log holds an absolute path",
+            "Copy the table's files.",
+        )
+    return unquote(path)
+
+
+def open_parquet(location: Location, path: str) -> pq.ParquetFile:
+    """Open a data file so that INT96 timestamps keep their whole range."""
+    file = location.filesystem.open_input_file(path)
+    return pq.ParquetFile(file, coerce_int96_timestamp_unit="us", pre_buffer=False)
+
+
+def read_rows(
+    location: Location,
+    path: str,
+    layout: Layout,
+    partition: Mapping[str, str | None],
+    *,
+    only: DeletionVector | None = None,
+    exclude: DeletionVector | None = None,
+    extra: Sequence[str] = (),
+) -> Iterator[pa.RecordBatch]:
+    """Yield rows of a file: those that `only` deletes (all when None), not those that `exclude` deletes."""
+    with open_parquet(location, path) as file:
+        keep = _keep(location, file.metadata.num_rows, only, exclude)
+        sources = [_source(field, layout, file.schema_arrow) for field in layout.fields]
+        wanted = [source.name for source in sources if source is not None] + list(extra)
+        start = 0
+        for batch in file.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False):
+            size = batch.num_rows
+            shaped = _shape(batch, layout, sources, partition, extra)
+            if keep is not None:
+                shaped = shaped.filter(keep.slice(start, size))
+            start += size
+            if shaped.num_rows:
+                yield shaped
+
+
+def _keep(
+    location: Location, rows: int, only: DeletionVector | None, exclude: DeletionVector | None
+) -> pa.BooleanArray | None:
+    chosen = None if only is None else _dv.load_mask(location, only, rows)
+    if exclude is None:
+        return chosen
+    kept = pc.invert(_dv.load_mask(location, exclude, rows))
+    return kept if chosen is None else pc.and_(chosen, kept)
+
+
+def _source(field: pa.Field[Any], layout: Layout, schema: pa.Schema) -> pa.Field[Any] | None:
+    if field.name in layout.partition_by:
+        return None
+    return match_field(field, list(schema), layout.mode)
+
+
+def match_field(field: pa.Field[Any], candidates: Sequence[pa.Field[Any]], mode: str) -> pa.Field[Any] | None:
+    """Return the field of a file that holds a field of the table, or None."""
+    wanted_id = field_id(field)
+    if mode == "id" and wanted_id is not None:
+        return next((each for each in candidates if field_id(each, parquet=True) == wanted_id), None)
+    name = physical_name(field, mode)
+    exact = next((each for each in candidates if each.name == name), None)
+    folded = name.casefold()
+    return exact or next((each for each in candidates if each.name.casefold() == folded), None)
+
+
+def _shape(
+    batch: pa.RecordBatch,
+    layout: Layout,
+    sources: Sequence[pa.Field[Any] | None],
+    partition: Mapping[str, str | None],
+    extra: Sequence[str],
+) -> pa.RecordBatch:
+    arrays: list[pa.Array[Any]] = []
+    for field, source in zip(layout.fields, sources, strict=True):
+        if source is not None:
+            arrays.append(adapt(batch.column(source.name), field, layout.mode))
+        elif field.name in layout.partition_by:
+            raw = partition.get(physical_name(field, layout.mode), partition.get(field.name))
+            arrays.append(pa.repeat(partition_scalar(raw, field.type), batch.num_rows))
+        else:
+            arrays.append(pa.nulls(batch.num_rows, field.type))
+    fields = [pa.field(each.name, each.type, metadata=each.metadata) for each in layout.fields]
+    for name in extra:
+        arrays.append(pc.cast(batch.column(name), pa.string()))
+        fields.append(pa.field(name, pa.string()))
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def adapt(array: pa.Array[Any], field: pa.Field[Any], mode: str) -> pa.Array[Any]:
+    """Return an array of a file as the type that the table gives the column."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage  # pyarrow casts an extension of a view type as if it were the plain type
+    if pa.types.is_dictionary(array.type):
+        array = cast("pa.DictionaryArray[Any, Any]", array).dictionary_decode()
+    kind = field.type
+    if array.type.equals(kind):
+        return array
+    if pa.types.is_struct(kind) and pa.types.is_struct(array.type):
+        return _adapt_struct(cast("pa.StructArray", array), kind, mode)
+    if pa.types.is_list(kind) and (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
+        lists = cast("pa.ListArray[Any]", array.cast(pa.list_(array.type.value_field)))
+        values = adapt(lists.values, kind.value_field, mode)
+        return pa.ListArray.from_buffers(
+            kind, len(lists), lists.buffers()[:2], lists.null_count, lists.offset, [values]
+        )
+    if pa.types.is_map(kind) and pa.types.is_map(array.type):
+        return _adapt_map(cast("pa.MapArray[Any, Any]", array), kind, mode)
+    try:
+        return array.cast(kind, safe=True)
+    except pa.ArrowException as error:
+        raise SchemaMismatchError(
+            f"column {field.name!r} of a data file cannot be read as {kind}",
+            str(error),
+            "The file may be damaged.",
+        ) from None
+
+
+def _adapt_struct(array: pa.StructArray, kind: pa.DataType, mode: str) -> pa.Array[Any]:
+    candidates = list(cast("pa.StructType", array.type))
+    fields = list(cast("pa.StructType", kind))
+    children: list[pa.Array[Any]] = []
+    for field in fields:
+        source = match_field(field, candidates, mode)
+        if source is None:
+            children.append(pa.nulls(len(array), field.type))
+        else:
+            index = next(i for i, each in enumerate(candidates) if each is source)
+            children.append(adapt(array.field(index), field, mode))
+    return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null())
+
+
+def _adapt_map(array: pa.MapArray[Any, Any], kind: pa.DataType, mode: str) -> pa.Array[Any]:
+    map_type = cast("pa.MapType[Any, Any]", kind)
+    entries = pa.StructArray.from_arrays(
+        [adapt(array.keys, map_type.key_field, mode), adapt(array.items, map_type.item_field, mode)],
+        fields=[map_type.key_field, map_type.item_field],
+    )
+    return pa.MapArray.from_buffers(
+        kind, len(array), array.buffers()[:2], array.null_count, array.offset, [entries]
+    )
+
+
+def partition_scalar(raw: str | None, kind: pa.DataType) -> pa.Scalar[Any]:
+    """Return a partition value from its text in the log; the empty text is null."""
+    if raw is None or raw == "":
+        return pa.scalar(None, kind)
+    if pa.types.is_string(kind):
+        return pa.scalar(raw, kind)
+    if pa.types.is_binary(kind):
+        return pa.scalar(raw.encode("utf-8"), kind)
+    try:
+        if pa.types.is_timestamp(kind):
+            return _timestamp(raw, cast("pa.TimestampType[Any, Any]", kind))
+        return pa.scalar(raw).cast(kind)
+    except pa.ArrowException as error:
+        raise SchemaMismatchError(f"partition value {raw!r} cannot be read as {kind}", str(error)) from None
+
+
+def _timestamp(raw: str, kind: pa.TimestampType[Any, Any]) -> pa.Scalar[Any]:
+    zoned = raw.endswith("Z") or "+" in raw[10:] or "-" in raw[10:]
+    naive = pa.timestamp(kind.unit)
+    value = pa.scalar(raw).cast(pa.timestamp(kind.unit, "UTC") if zoned else naive)
+    return value.cast(kind)

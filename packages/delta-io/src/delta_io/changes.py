@@ -1,0 +1,243 @@
+"""ChangeSet: the rows that differ between two versions, from the change data feed or from the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import pyarrow as pa
+
+from delta_io._changed_files import ChangedFile, Plan, plan_changes
+from delta_io._compute import pc
+from delta_io._map_errors import mapped
+from delta_io._predicate import Node, parse
+from delta_io._read import choose
+from delta_io._rows import Layout, read_rows
+from delta_io._weights import WEIGHT, consolidate
+from delta_io.errors import OptionError
+from delta_io.index import rows_satisfy
+
+if TYPE_CHECKING:
+    from delta_io.snapshot import Snapshot
+    from delta_io.storage import Location
+
+ChangeType = Literal["insert", "delete", "update_preimage", "update_postimage"]
+Source = Literal["feed", "files", "none"]
+CHANGE_TYPE: Final = "_change_type"
+_VERSION: Final = "_commit_version"
+_TIMESTAMP: Final = "_commit_timestamp"
+_CHANGE_FIELDS: Final = (
+    pa.field(CHANGE_TYPE, pa.string()),
+    pa.field(_VERSION, pa.int64()),
+    pa.field(_TIMESTAMP, pa.timestamp("us", "UTC")),
+)
+_ADDED: Final = pa.array(["insert", "update_postimage"])
+
+
+class ChangeSet:
+    """The changes after one version of a table, up to another: a description, until it is read.
+
+    Change sets come from `Table.changes`. From the feed, rows are as each commit recorded them, in the order
+    of the commits; an update may appear as a delete and an insert. From files, they are the net change, with
+    the version and time of the last commit; rows that stayed in a rewritten file appear as both.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, tempfile
+    >>> from delta_io import Table
+    >>> from schema_spec import ColumnSpec, TableSpec
+    >>> table = Table.create(tempfile.mkdtemp() + "/orders", TableSpec("orders", [ColumnSpec("id", "long")]))
+    >>> _ = table.write(pa.table({"id": [1, 2]}))
+    >>> _ = table.delete("id = 1")
+    >>> changes = table.changes(since=1)
+    >>> changes.source, changes.versions, changes.to_reader().read_all()["_change_type"].to_pylist()
+    ('feed', (1, 2), ['delete'])
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        until: Snapshot,
+        plan: Plan,
+        *,
+        change_types: frozenset[str],
+        columns: pa.Schema,
+        predicate: Node | None,
+        needed: pa.Schema,
+    ) -> None:
+        self._location = location
+        self._until = until
+        self._plan = plan
+        self._types = change_types
+        self._columns = columns
+        self._predicate = predicate
+        self._needed = needed
+
+    @property
+    def source(self) -> Source:
+        """Where the rows come from: ``feed``, ``files``, or ``none`` when no version lies between."""
+        return self._plan.source
+
+    @property
+    def reason(self) -> str:
+        """Why they come from there, in one sentence."""
+        return self._plan.reason
+
+    @property
+    def versions(self) -> tuple[int, int]:
+        """The version known and the version reached."""
+        return self._plan.since, self._until.version
+
+    @property
+    def table_id(self) -> str:
+        """Identity of the table at the version reached."""
+        return self._until.table_id
+
+    @property
+    def files(self) -> tuple[ChangedFile, ...]:
+        """The files to read, and which of their rows."""
+        return self._plan.files
+
+    @property
+    def rows_estimate(self) -> int:
+        """About how many rows will be read."""
+        return sum(each.rows_estimate for each in self._plan.files)
+
+    @property
+    def bytes_estimate(self) -> int:
+        """Size of the files that will be read."""
+        return sum(each.size_bytes for each in self._plan.files)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of `to_reader`: the table's, the type of change, and the commit's version and time."""
+        return pa.schema([field.with_nullable(True) for field in self._columns] + list(_CHANGE_FIELDS))
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """Return the changed rows as a stream.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            Rows with ``_change_type``, ``_commit_version`` and ``_commit_timestamp``.
+
+        Raises
+        ------
+        StorageError
+            When a file disappears while it is read; the stream ends with this error.
+        """
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+
+    def weighted(self) -> pa.RecordBatchReader:
+        """Return the net change: equal rows added up, those that cancel dropped.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            Rows with ``_weight``: how many more there are, never 0. Null equals null, NaN equals NaN.
+
+        Raises
+        ------
+        StorageError
+            When a file cannot be read.
+        """
+        return consolidate(self._weighted_batches(), self._columns)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the changed rows as an Arrow C stream."""
+        return self.to_reader().__arrow_c_stream__(requested_schema)
+
+    def __repr__(self) -> str:
+        since, until = self.versions
+        return f"ChangeSet({self._location.shown!r}, since={since}, until={until}, source={self.source!r})"
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        schema = self.schema
+        for change, batch in self._read():
+            count = batch.num_rows
+            arrays = [batch.column(name) for name in schema.names[: -len(_CHANGE_FIELDS)]]
+            arrays.append(batch.column(CHANGE_TYPE))
+            arrays.append(pa.repeat(pa.scalar(change.version, pa.int64()), count))
+            time = pa.scalar(change.timestamp_ms * 1000, pa.int64()).cast(_CHANGE_FIELDS[2].type)
+            arrays.append(pa.repeat(time, count))
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def _weighted_batches(self) -> Iterator[pa.RecordBatch]:
+        fields = [field.with_nullable(True) for field in self._columns]
+        schema = pa.schema([*fields, WEIGHT])
+        for _, batch in self._read():
+            arrays = [batch.column(field.name) for field in fields]
+            added = pc.is_in(batch.column(CHANGE_TYPE), value_set=_ADDED)
+            arrays.append(pc.if_else(added, pa.scalar(1, pa.int64()), pa.scalar(-1, pa.int64())))
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def _read(self) -> Iterator[tuple[ChangedFile, pa.RecordBatch]]:
+        """Yield the rows wanted, file by file, with their type of change as the last column."""
+        layout = Layout(
+            fields=tuple(self._needed),
+            partition_by=frozenset(self._until.partition_by),
+            mode=self._until.column_mapping,
+        )
+        for change in self._plan.files:
+            if change.change_type is not None and change.change_type not in self._types:
+                continue
+            for batch in self._read_file(change, layout):
+                kept = self._filter(batch)
+                if kept.num_rows:
+                    yield change, kept
+
+    def _read_file(self, change: ChangedFile, layout: Layout) -> Iterator[pa.RecordBatch]:
+        extra = (CHANGE_TYPE,) if change.change_type is None else ()
+        with mapped(self._location, "reading the changes of"):
+            for batch in read_rows(
+                self._location,
+                change.path,
+                layout,
+                change.partition,
+                only=change.only,
+                exclude=change.exclude,
+                extra=extra,
+            ):
+                if change.change_type is None:
+                    yield batch
+                else:
+                    kind = pa.repeat(pa.scalar(change.change_type, pa.string()), batch.num_rows)
+                    yield batch.append_column(_CHANGE_FIELDS[0], kind)
+
+    def _filter(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if len(self._types) < len(get_args(ChangeType)):
+            batch = batch.filter(pc.is_in(batch.column(CHANGE_TYPE), value_set=pa.array(sorted(self._types))))
+        if self._predicate is not None:
+            batch = batch.filter(rows_satisfy(self._predicate, batch))
+        return batch
+
+
+def find_changes(
+    location: Location,
+    open_version: Callable[[int], Snapshot],
+    since: int,
+    until: Snapshot,
+    *,
+    change_types: Sequence[str] | None,
+    columns: Sequence[str] | None,
+    predicate: str | None,
+) -> ChangeSet:
+    """Return the changes of a range of versions."""
+    known = get_args(ChangeType)
+    types = frozenset(known if change_types is None else change_types)
+    unknown = sorted(types.difference(known))
+    if unknown:
+        raise OptionError(f"unknown change type {unknown[0]!r}", fix=f"Use {', '.join(known)}.")
+    chosen = choose(until.schema, columns)
+    node = None if predicate is None else parse(predicate, until.schema)
+    with mapped(location, "finding the changes of"):
+        plan = plan_changes(location, open_version, since, until)
+    return ChangeSet(
+        location,
+        until,
+        plan,
+        change_types=types,
+        columns=chosen,
+        predicate=node,
+        needed=chosen if node is None else until.schema,
+    )

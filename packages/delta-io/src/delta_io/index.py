@@ -1,0 +1,224 @@
+"""Which files of a snapshot may hold the rows wanted, told from partition values and statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import pyarrow as pa
+
+from delta_io._compute import pc
+from delta_io._predicate import All, Compare, Constant, IsNull, Node, Some, parse
+
+if TYPE_CHECKING:
+    from delta_io._predicate import Value
+
+_COMPARE: Final[dict[str, Callable[..., Any]]] = {
+    "=": pc.equal,
+    "!=": pc.not_equal,
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+}
+
+
+class FileIndex:
+    """Files that may hold rows wanted, and why the others cannot.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, tempfile
+    >>> from delta_io import Table
+    >>> from schema_spec import ColumnSpec, TableSpec
+    >>> table = Table.create(tempfile.mkdtemp() + "/orders", TableSpec("orders", [ColumnSpec("id", "long")]))
+    >>> for start in (0, 100):
+    ...     _ = table.write(pa.table({"id": range(start, start + 10)}))
+    >>> index = table.snapshot().files("id > 50")
+    >>> index.candidates, index.total, dict(index.reasons)
+    (1, 2, {'statistics': 1})
+    """
+
+    def __init__(self, table: pa.Table, *, total: int, reasons: Mapping[str, int]) -> None:
+        self._table = table
+        self._total = total
+        self._reasons = MappingProxyType(dict(reasons))
+
+    @property
+    def candidates(self) -> int:
+        """Number of files left."""
+        return self._table.num_rows
+
+    @property
+    def total(self) -> int:
+        """Number of files of the snapshot."""
+        return self._total
+
+    @property
+    def bytes(self) -> int:
+        """Size of the files left."""
+        return pc.sum(self._table["size_bytes"]).as_py() or 0
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """Number of files dropped, by what told so: ``partition`` or ``statistics``."""
+        return self._reasons
+
+    def to_arrow(self) -> pa.Table:
+        """Return the files left.
+
+        Returns
+        -------
+        pyarrow.Table
+            The columns of `Snapshot.add_actions`.
+        """
+        return self._table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the files left as an Arrow C stream."""
+        return self._table.__arrow_c_stream__(requested_schema)
+
+    def __repr__(self) -> str:
+        return f"FileIndex(candidates={self.candidates}, total={self._total}, bytes={self.bytes})"
+
+
+def prune(
+    actions: pa.Table, schema: pa.Schema, partition_by: Sequence[str], predicate: str | None
+) -> FileIndex:
+    """Return the files that may hold rows for which a predicate is true."""
+    if predicate is None:
+        return FileIndex(actions, total=actions.num_rows, reasons={})
+    node = parse(predicate, schema)
+    by_partition = _Files(actions, schema, frozenset(partition_by), statistics=False).may_hold(node)
+    by_all = _Files(actions, schema, frozenset(partition_by), statistics=True).may_hold(node)
+    dropped = pc.sum(pc.invert(by_partition)).as_py() or 0
+    kept = pc.sum(by_all).as_py() or 0
+    reasons = {"partition": dropped, "statistics": actions.num_rows - dropped - kept}
+    shown = {reason: count for reason, count in reasons.items() if count}
+    return FileIndex(actions.filter(by_all), total=actions.num_rows, reasons=shown)
+
+
+class _Files:
+    """Tells, for each file, whether a predicate may be true for one of its rows. What is not known may be."""
+
+    def __init__(
+        self, actions: pa.Table, schema: pa.Schema, partition_by: frozenset[str], *, statistics: bool
+    ) -> None:
+        self._schema = schema
+        self._partition_by = partition_by
+        self._statistics = statistics
+        self._count = actions.num_rows
+        self._records = actions["num_records"].combine_chunks()
+        self._structs = {
+            name: actions[name].combine_chunks()
+            for name in ("partition", "null_count", "min", "max")
+            if name in actions.column_names
+        }
+
+    def may_hold(self, node: Node) -> pa.BooleanArray:
+        match node:
+            case Constant(value):
+                return self._every(bool(value))
+            case All(parts):
+                return self._fold(pc.and_, parts)
+            case Some(parts):
+                return self._fold(pc.or_, parts)
+            case IsNull(column, negated):
+                return self._null(column, negated=negated)
+            case Compare(_, _, None):
+                return self._every(False)
+            case Compare(column, sign, value):
+                return self._compare(column, sign, cast("Value", value))
+
+    def _every(self, value: bool) -> pa.BooleanArray:
+        return pa.repeat(value, self._count)
+
+    def _fold(self, combine: Callable[..., Any], parts: Sequence[Node]) -> pa.BooleanArray:
+        result = self.may_hold(parts[0])
+        for part in parts[1:]:
+            result = combine(result, self.may_hold(part))
+        return result
+
+    def _child(self, name: str, column: str) -> pa.Array[Any] | None:
+        struct = self._structs.get(name)
+        if struct is None or cast("pa.StructType", struct.type).get_field_index(column) < 0:
+            return None
+        child = pc.struct_field(struct, [column])
+        return None if pa.types.is_nested(child.type) else child
+
+    def _null(self, column: str, *, negated: bool) -> pa.BooleanArray:
+        if column in self._partition_by:
+            values = cast("pa.Array[Any]", self._child("partition", column))
+            return values.is_valid() if negated else values.is_null()
+        nulls = self._child("null_count", column) if self._statistics else None
+        if nulls is None:
+            return self._every(True)
+        held = pc.less(nulls, self._records) if negated else pc.greater(nulls, 0)
+        return pc.fill_null(held, True)
+
+    def _compare(self, column: str, sign: str, value: Value) -> pa.BooleanArray:
+        if column in self._partition_by:
+            values = cast("pa.Array[Any]", self._child("partition", column))
+            return pc.fill_null(compare(values, sign, value), False)
+        if not self._statistics:
+            return self._every(True)
+        not_all_null = self._null(column, negated=True)
+        low, high = self._child("min", column), self._child("max", column)
+        if pa.types.is_floating(self._schema.field(column).type):
+            high = None  # statistics leave NaN out, which sorts above every number
+        bounds: list[pa.Array[Any]] = [not_all_null]
+        if sign in ("=", "<", "<=") and low is not None:
+            bounds.append(compare(low, "<" if sign == "<" else "<=", value))
+        if sign in ("=", ">", ">=") and high is not None:
+            bounds.append(compare(high, ">" if sign == ">" else ">=", value))
+        if sign == "!=" and low is not None and high is not None:
+            same = pc.and_(compare(low, "=", value), compare(high, "=", value))
+            bounds.append(pc.invert(pc.fill_null(same, False)))
+        result = bounds[0]
+        for bound in bounds[1:]:
+            result = pc.and_(result, pc.fill_null(bound, True))
+        return result
+
+
+def compare(array: pa.Array[Any], sign: str, value: Value) -> pa.BooleanArray:
+    """Compare an array with a value of a fitting type; NaN sorts above every number."""
+    kind = array.type
+    if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+        other = (
+            pa.scalar(value)
+            if not isinstance(value, int)
+            else pa.scalar(str(value)).cast(pa.decimal128(38, 0))
+        )
+        scale = max(getattr(kind, "scale", 0), other.type.scale)
+        common = pa.decimal256(76, scale)
+        return _COMPARE[sign](array.cast(common), other.cast(common))
+    if pa.types.is_floating(kind):
+        wide = array.cast(pa.float64())
+        result = _COMPARE[sign](wide, pa.scalar(value, pa.float64()))
+        return pc.or_(result, pc.is_nan(wide)) if sign in (">", ">=") else result
+    return _COMPARE[sign](array, pa.scalar(value, kind))
+
+
+def rows_satisfy(node: Node, batch: pa.RecordBatch) -> pa.BooleanArray:
+    """Tell for each row whether a predicate is true, false or unknown."""
+    match node:
+        case Constant(value):
+            return pa.repeat(pa.scalar(value, pa.bool_()), batch.num_rows)
+        case All(parts):
+            return _fold_rows(pc.and_kleene, parts, batch)
+        case Some(parts):
+            return _fold_rows(pc.or_kleene, parts, batch)
+        case IsNull(column, negated):
+            return batch.column(column).is_valid() if negated else batch.column(column).is_null()
+        case Compare(_, _, None):
+            return pa.nulls(batch.num_rows, pa.bool_())
+        case Compare(column, sign, value):
+            return compare(batch.column(column), sign, cast("Value", value))
+
+
+def _fold_rows(combine: Callable[..., Any], parts: Sequence[Node], batch: pa.RecordBatch) -> pa.BooleanArray:
+    result = rows_satisfy(parts[0], batch)
+    for part in parts[1:]:
+        result = combine(result, rows_satisfy(part, batch))
+    return result

@@ -1,0 +1,179 @@
+"""Where a table lives and the options its storage needs: one source for the log and the data."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import pyarrow.fs as pa_fs
+from deltalake.fs import DeltaStorageHandler
+
+from delta_io.errors import OptionError, UnsupportedError
+
+_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_PLAIN_OPTIONS: Final = frozenset(
+    [
+        "allow_http",
+        "aws_allow_http",
+        "aws_conditional_put",
+        "aws_default_region",
+        "aws_endpoint",
+        "aws_endpoint_url",
+        "aws_region",
+        "aws_s3_allow_unsafe_rename",
+        "aws_virtual_hosted_style_request",
+        "azure_container_name",
+        "azure_storage_account_name",
+        "azure_use_emulator",
+        "bucket",
+        "connect_timeout",
+        "endpoint",
+        "endpoint_url",
+        "google_bucket",
+        "google_bucket_name",
+        "max_retries",
+        "region",
+        "timeout",
+    ]
+)
+MASK: Final = "***"
+
+
+class StorageOptions(Mapping[str, str]):
+    """Options for the storage, whose values never show in a representation.
+
+    Parameters
+    ----------
+    options : Mapping[str, str], optional
+        As deltalake and object_store take them, such as ``AWS_REGION``.
+
+    Examples
+    --------
+    >>> options = StorageOptions({"AWS_SECRET_ACCESS_KEY": "hunter2", "AWS_REGION": "eu-west-1"})
+    >>> options
+    StorageOptions({'AWS_REGION': 'eu-west-1', 'AWS_SECRET_ACCESS_KEY': '***'})
+    >>> options["AWS_SECRET_ACCESS_KEY"]
+    'hunter2'
+    """
+
+    __slots__ = ("_options",)
+
+    def __init__(self, options: Mapping[str, str] | None = None) -> None:
+        given = dict(options or {})
+        for key, value in given.items():
+            if not isinstance(key, str) or not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers may be untyped
+                raise OptionError(
+                    f"storage option {key!r} is not text",
+                    f"its value is a {type(value).__name__}",
+                    "Give strings.",
+                )
+        self._options = given
+
+    def __getitem__(self, key: str) -> str:
+        return self._options[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._options)
+
+    def __len__(self) -> int:
+        return len(self._options)
+
+    def __repr__(self) -> str:
+        shown = {
+            key: value if key.lower() in _PLAIN_OPTIONS else MASK
+            for key, value in sorted(self._options.items())
+        }
+        return f"StorageOptions({shown!r})"
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._options.items()))
+
+    def redact(self, text: str) -> str:
+        """Return a text with every secret value masked.
+
+        Parameters
+        ----------
+        text : str
+            Any text, such as the message of an error.
+
+        Returns
+        -------
+        str
+            The text without values that may be secret, and without passwords or query strings of URIs.
+        """
+        secrets = (value for key, value in self._options.items() if key.lower() not in _PLAIN_OPTIONS)
+        for value in sorted(secrets, key=len, reverse=True):
+            if len(value) > 3:
+                text = text.replace(value, MASK)
+        return redact_uris(text)
+
+
+def redact_uris(text: str) -> str:
+    """Return a text in which no URI shows a password or a query string."""
+    text = re.sub(r"(\w://)[^/\s@'\"]+@", rf"\1{MASK}@", text)
+    return re.sub(r"(\w://[^\s?'\"]+)\?[^\s'\"]+", rf"\1?{MASK}", text)
+
+
+class Location:
+    """The place of a table: what people see, what deltalake is given, and a file system rooted there."""
+
+    def __init__(self, uri: str | os.PathLike[str], options: Mapping[str, str] | None = None) -> None:
+        text = os.fspath(uri)
+        if not text:
+            raise OptionError("the table has no place", "its path is empty", "Give a path or a URI.")
+        self.options = options if isinstance(options, StorageOptions) else StorageOptions(options)
+        self.local = "://" not in text or text.startswith("file://")
+        self.uri, self.root = _local(text) if self.local else _remote(text)
+
+    @property
+    def shown(self) -> str:
+        """The place, without secrets."""
+        return self.options.redact(self.uri)
+
+    @property
+    def name(self) -> str:
+        """The last part of the place."""
+        return unquote(urlsplit(self.uri).path.rpartition("/")[2]) if not self.local else Path(self.uri).name
+
+    @property
+    def plain_options(self) -> dict[str, str] | None:
+        """The options as deltalake takes them."""
+        return dict(self.options) or None
+
+    @cached_property
+    def filesystem(self) -> pa_fs.FileSystem:
+        """A file system whose root is the table's folder, over the same storage and options as the log."""
+        return pa_fs.PyFileSystem(DeltaStorageHandler(self.root, self.plain_options))
+
+    def __repr__(self) -> str:
+        return f"Location({self.shown!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Location) and (self.root, self.options) == (other.root, other.options)
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
+
+def _local(text: str) -> tuple[str, str]:
+    path = unquote(urlsplit(text).path) if text.startswith("file://") else text
+    absolute = os.path.abspath(path)  # noqa: PTH100 -- resolves "..", leaves symbolic links alone
+    if _ESCAPE.search(absolute):
+        # deltalake decodes such a path twice and then looks in, or writes to, another folder.
+        raise UnsupportedError(
+            f"{absolute!r} cannot hold a table",
+            "its path contains what looks like a percent-escape",
+            "Rename the folder.",
+        )
+    return absolute, Path(absolute).as_uri()
+
+
+def _remote(text: str) -> tuple[str, str]:
+    parts = urlsplit(text)
+    uri = urlunsplit(parts._replace(path=parts.path.rstrip("/")))
+    return uri, uri

@@ -1,0 +1,373 @@
+"""Table: the one door to a Delta table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltalake import DeltaTable, Schema
+
+from delta_io import _log
+from delta_io._commit import CommitInfo, describe
+from delta_io._handles import Handles
+from delta_io._map_errors import mapped
+from delta_io.changes import ChangeSet, find_changes
+from delta_io.errors import OptionError, SchemaMismatchError, TableExistsError, VersionNotFoundError
+from delta_io.mutations import Mutations
+from delta_io.policy import WritePolicy
+from delta_io.snapshot import Snapshot
+from delta_io.storage import Location
+
+if TYPE_CHECKING:
+    from schema_spec import TableSpec
+
+_FEED = "delta.enableChangeDataFeed"
+
+
+class Table(Mutations):
+    """A Delta table, opened.
+
+    Parameters
+    ----------
+    uri : str or PathLike
+        Path or URI of the table's folder.
+    spec : TableSpec, optional
+        Contract that the table has to fulfil.
+    policy : WritePolicy, optional
+        How the table is written.
+    storage_options : Mapping[str, str], optional
+        Options of the storage, used for the log and the data alike.
+
+    Raises
+    ------
+    TableNotFoundError
+        When nothing is there.
+    NotDeltaError
+        When something else is there.
+    SchemaMismatchError
+        When the table breaks the contract.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, tempfile
+    >>> from schema_spec import ColumnSpec, TableSpec
+    >>> spec = TableSpec("orders", [ColumnSpec("id", "long"), ColumnSpec("note", "string")])
+    >>> table = Table.create(tempfile.mkdtemp() + "/orders", spec)
+    >>> commit = table.write(pa.table({"id": [1, 2], "note": ["a", None]}))
+    >>> commit.version, commit.rows
+    (1, 2)
+    >>> table.delete("id = 1").rows
+    1
+    >>> table.changes(0).weighted().read_all().to_pylist()
+    [{'id': 2, 'note': None, '_weight': 1}]
+    """
+
+    def __init__(
+        self,
+        uri: str | os.PathLike[str],
+        *,
+        spec: TableSpec | None = None,
+        policy: WritePolicy | None = None,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> None:
+        self._location = Location(uri, storage_options)
+        self._policy = policy or WritePolicy()
+        self._handles = Handles(self._location)
+        self._spec = spec
+        snapshot = self._handles.newest()
+        if spec is not None:
+            _check_contract(snapshot, spec)
+
+    @classmethod
+    def create(
+        cls,
+        uri: str | os.PathLike[str],
+        spec: TableSpec,
+        *,
+        policy: WritePolicy | None = None,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> Table:
+        """Create an empty table from a contract.
+
+        Parameters
+        ----------
+        uri : str or PathLike
+            Path or URI of the table's folder.
+        spec : TableSpec
+            Its columns, partitioning, constraints and properties.
+        policy : WritePolicy, optional
+            How the table is written; its `CdfPolicy` says whether it keeps a change data feed.
+        storage_options : Mapping[str, str], optional
+            Options of the storage.
+
+        Returns
+        -------
+        Table
+            The table, at version 0.
+
+        Raises
+        ------
+        TableExistsError
+            When there is a table already.
+        """
+        location = Location(uri, storage_options)
+        chosen = policy or WritePolicy()
+        if _exists(location):
+            raise TableExistsError(
+                f"cannot create {location.shown!r}", "a table is there", "Open it instead."
+            )
+        delta = spec.to_delta()
+        feed = {_FEED: "true"} if chosen.cdf.enabled else {}
+        with mapped(location, "creating"):
+            DeltaTable.create(
+                location.root,
+                Schema.from_json(str(delta)),
+                partition_by=list(delta.partition_columns),
+                name=delta.name,
+                description=delta.description,
+                configuration=feed | delta.configuration,
+                storage_options=location.plain_options,
+                raise_if_key_not_exists=False,
+            )
+        return cls(location.uri, spec=spec, policy=chosen, storage_options=location.options)
+
+    @staticmethod
+    def exists(uri: str | os.PathLike[str], *, storage_options: Mapping[str, str] | None = None) -> bool:
+        """Tell whether a Delta table is there.
+
+        Parameters
+        ----------
+        uri : str or PathLike
+            Path or URI of a folder.
+        storage_options : Mapping[str, str], optional
+            Options of the storage.
+
+        Returns
+        -------
+        bool
+            Whether the folder holds a Delta table.
+
+        Raises
+        ------
+        StorageError
+            When the storage cannot be reached.
+        """
+        return _exists(Location(uri, storage_options))
+
+    @property
+    def uri(self) -> str:
+        """Place of the table: an absolute path, or a URI."""
+        return self._location.uri
+
+    @property
+    def name(self) -> str:
+        """Name that the contract or the folder gives."""
+        return self._spec.name if self._spec is not None else self._location.name
+
+    @property
+    def policy(self) -> WritePolicy:
+        """How the table is written."""
+        return self._policy
+
+    @property
+    def spec(self) -> TableSpec:
+        """The contract given, or the one that the table's own metadata states."""
+        return self._spec if self._spec is not None else self.snapshot().spec
+
+    def snapshot(self, version: int | None = None, timestamp: datetime | str | None = None) -> Snapshot:
+        """Pin a version of the table.
+
+        Parameters
+        ----------
+        version : int, optional
+            The version; the newest when left out.
+        timestamp : datetime or str, optional
+            Instead of a version: the newest one that was committed by then. Without a zone it is read as UTC.
+
+        Returns
+        -------
+        Snapshot
+            The version, pinned.
+
+        Raises
+        ------
+        VersionNotFoundError
+            When the log cannot show it.
+        """
+        if timestamp is not None:
+            if version is not None:
+                raise OptionError("version and timestamp are both given", fix="Give one of them.")
+            version = self._version_at(_moment(timestamp))
+        newest = self._handles.newest()
+        if version is None or version == newest.version:
+            return newest
+        if version < 0 or version > newest.version:
+            raise VersionNotFoundError(
+                f"{self._location.shown!r} has no version {version}",
+                f"the newest is {newest.version}",
+                "Ask for one up to that.",
+            )
+        return self._handles.at(version)
+
+    def changes(
+        self,
+        since: int,
+        until: int | None = None,
+        *,
+        change_types: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        predicate: str | None = None,
+    ) -> ChangeSet:
+        """Return the changes after one version, up to another.
+
+        Parameters
+        ----------
+        since : int
+            Version whose rows are known; -1 for none.
+        until : int, optional
+            Version to reach; the newest when left out.
+        change_types : Sequence[str], optional
+            Which of ``insert``, ``delete``, ``update_preimage``, ``update_postimage``.
+        columns : Sequence[str], optional
+            Columns wanted, in that order.
+        predicate : str, optional
+            SQL text the changed rows satisfy: comparisons with values, IN, BETWEEN, IS NULL, AND, OR, NOT.
+
+        Returns
+        -------
+        ChangeSet
+            The changes, pinned at both ends, described but not read.
+
+        Raises
+        ------
+        ChangesUnavailableError
+            When they can no longer be reconstructed.
+        VersionNotFoundError
+            When a version is not in the table.
+        """
+        newest = self.snapshot()
+        last = newest.version if until is None else until
+        if since < -1 or since > last or last > newest.version:
+            raise VersionNotFoundError(
+                f"{self._location.shown!r} has no changes in ({since}, {last}]",
+                f"its newest version is {newest.version}",
+                "Ask for versions up to that, the earlier one first.",
+            )
+        end = newest if last == newest.version else self.snapshot(last)
+        return find_changes(
+            self._location,
+            self.snapshot,
+            since,
+            end,
+            change_types=change_types,
+            columns=columns,
+            predicate=predicate,
+        )
+
+    def history(self, limit: int | None = None) -> list[CommitInfo]:
+        """Return what the log says about its commits, the newest first.
+
+        Parameters
+        ----------
+        limit : int, optional
+            Most commits to return.
+
+        Returns
+        -------
+        list[CommitInfo]
+            The commits whose log files are there.
+        """
+        with mapped(self._location, "reading the history of"):
+            versions = [version for version, _ in reversed(_log.list_commits(self._location))]
+            found = (_log.read_commit(self._location, version) for version in versions[:limit])
+            return [describe(actions) for actions in found if actions is not None]
+
+    def commit_info(self, version: int) -> CommitInfo:
+        """Return what the log says about a commit.
+
+        Parameters
+        ----------
+        version : int
+            Version that it made.
+
+        Returns
+        -------
+        CommitInfo
+            Its operation, time, metadata and transaction ids.
+
+        Raises
+        ------
+        VersionNotFoundError
+            When there is no such commit, or its log file is gone.
+        """
+        with mapped(self._location, f"reading commit {version} of"):
+            actions = None if version < 0 else _log.read_commit(self._location, version)
+        if actions is None:
+            raise VersionNotFoundError(
+                f"{self._location.shown!r} has no commit {version}",
+                "its log file is not there",
+                "See history().",
+            )
+        return describe(actions)
+
+    def transaction_version(self, app_id: str) -> int | None:
+        """Return the version an application last wrote.
+
+        Parameters
+        ----------
+        app_id : str
+            Id of the application.
+
+        Returns
+        -------
+        int or None
+            Its version at the newest snapshot, None when it never wrote.
+        """
+        return self.snapshot().transaction_version(app_id)
+
+    def __repr__(self) -> str:
+        return f"Table({self._location.shown!r})"
+
+    def _version_at(self, moment: datetime) -> int:
+        with mapped(self._location, "reading the log of"):
+            commits = _log.list_commits(self._location)
+            wanted = int(moment.timestamp() * 1000)
+            version = _log.version_at(self._location, commits, wanted)
+        if version is None:
+            raise VersionNotFoundError(
+                f"{self._location.shown!r} shows nothing at {moment.isoformat()}",
+                "its log starts later" if commits else "its log is empty",
+                "Ask for a later time.",
+            )
+        return version
+
+
+def _moment(timestamp: datetime | str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else timestamp
+    except ValueError:
+        raise OptionError(
+            f"timestamp {timestamp!r} cannot be read", fix="Write it as 2026-01-31T12:00:00Z."
+        ) from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _exists(location: Location) -> bool:
+    if location.local and not Path(location.uri).is_dir():
+        return False
+    with mapped(location, "looking for"):
+        return DeltaTable.is_deltatable(location.root, location.plain_options)
+
+
+def _check_contract(snapshot: Snapshot, spec: TableSpec) -> None:
+    wanted = {column.name: column for column in spec.columns}
+    missing = [name for name in wanted if name not in snapshot.schema.names]
+    if missing:
+        raise SchemaMismatchError(
+            f"the table breaks contract {spec.name!r}",
+            f"it has no column {missing[0]!r}; it has {', '.join(snapshot.schema.names[:8])}",
+            "Correct the contract, or add the column.",
+        )
