@@ -1,0 +1,178 @@
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Protocol, final
+
+from datafusion_ext.errors import EngineError
+
+__version__: str
+DATAFUSION_VERSION: str
+
+class _ArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+class _ArrowSchema(Protocol):
+    def __arrow_c_schema__(self) -> object: ...
+
+@final
+class Engine:
+    """One DataFusion context under one set of settings.
+
+    Parameters
+    ----------
+    settings : mapping of str to str, optional
+        DataFusion settings, such as ``datafusion.execution.batch_size``.
+    memory_limit_bytes : int, optional
+        Bytes of working memory for all queries together; operators that can will spill beyond it.
+    spill_directory : path, optional
+        Where spilled data goes; the system's temporary directory by default.
+
+    Raises
+    ------
+    EngineError
+        ``engine-settings`` if a setting is unknown or its value is refused.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from datafusion_ext import Engine
+    >>> engine = Engine({"datafusion.execution.target_partitions": "2"})
+    >>> engine.register_batches("t", pa.table({"x": [1, 2, 3]}))
+    >>> pa.table(engine.sql("SELECT sum(x) AS total FROM t")).to_pylist()
+    [{'total': 6}]
+    """
+
+    def __new__(
+        cls,
+        settings: Mapping[str, str] | None = None,
+        *,
+        memory_limit_bytes: int | None = None,
+        spill_directory: str | PathLike[str] | None = None,
+    ) -> Engine: ...
+    def register_delta(self, name: str, table: DeltaScan) -> None:
+        """Register a snapshot under a name, quoted as in SQL; a table of that name is replaced."""
+    def register_batches(self, name: str, data: _ArrowStream) -> None:
+        """Register all batches of `data`, kept in memory without copying."""
+    def register_stream(self, name: str, data: _ArrowStream) -> None:
+        """Register a stream, which the first query over it reads."""
+    def register_view(self, name: str, query: str) -> None:
+        """Register a query over the tables as they are registered when this is called."""
+    def deregister(self, name: str) -> bool:
+        """Forget a table; returns whether there was one."""
+    def tables(self) -> list[str]:
+        """Return the fully qualified names of all tables, sorted."""
+    def schema(self, name: str) -> _ArrowSchema:
+        """Return the schema of a table."""
+    def sql(
+        self,
+        query: str,
+        *,
+        params: _ArrowStream | None = None,
+        allow_ddl: bool = False,
+        allow_dml: bool = False,
+        allow_statements: bool = False,
+    ) -> Query:
+        """Plan one SQL statement.
+
+        Parameters
+        ----------
+        query : str
+            The statement. What it may be besides a query, the other arguments say.
+        params : one-row Arrow stream, optional
+            A column for each parameter: ``x`` binds ``$x``, ``1`` binds ``$1``.
+        allow_ddl, allow_dml, allow_statements : bool
+            Allow definitions, writes, and statements that change the session.
+
+        Returns
+        -------
+        Query
+            The planned query; nothing runs before a stream is taken from it.
+
+        Raises
+        ------
+        EngineError
+            ``engine-sql-syntax``, ``engine-table-unknown``, ``engine-column-unknown``,
+            ``engine-column-ambiguous``, ``engine-function-unknown``, ``engine-plan``,
+            ``engine-unsupported`` or ``engine-not-allowed``.
+        """
+    def functions(self) -> list[str]:
+        """Return the names of all functions that SQL can call, sorted."""
+    def settings(self) -> dict[str, str]:
+        """Return all settings that have a value."""
+
+@final
+class Query:
+    """A planned query. Each stream taken from it is a run of its own."""
+
+    @property
+    def schema(self) -> _ArrowSchema:
+        """The schema of the result."""
+    @property
+    def last_error(self) -> EngineError | None:
+        """Why the latest failed stream ended; streams themselves can only carry a text."""
+    def tables(self) -> list[str]:
+        """Return the names of the tables that the query reads, sorted."""
+    def prepare(self) -> None:
+        """Make the physical plan now instead of at the first run."""
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def explain(self, analyze: bool = False) -> dict[str, str]:
+        """Return the ``logical``, ``optimized`` and ``physical`` plan as text.
+
+        With `analyze` the query is run, and ``analyzed`` has what each operator did.
+        """
+    def metrics(self) -> dict[str, int]:
+        """Return figures of the latest run, added up over operators by name; times in nanoseconds."""
+    def cancel(self) -> None:
+        """End the runs that are under way; their streams raise."""
+
+@final
+class DeltaScan:
+    """A pinned Delta snapshot that engines and ``datafusion.SessionContext`` objects can scan.
+
+    Parameters
+    ----------
+    root : str
+        The table's directory: a path or URL.
+    schema : object with ``__arrow_c_schema__``
+        The table's logical schema.
+    files : object with ``__arrow_c_stream__``
+        A row per live file: ``path`` (relative, decoded), ``size_bytes``, ``modification_time``
+        (milliseconds), ``num_records``, and optionally ``partition``, ``null_count``, ``min`` and
+        ``max`` (structs with a field per column) and ``deletion_vector``.
+    partition_columns : sequence of str
+        Columns whose values come from ``partition`` instead of the files.
+    storage_options : mapping of str to str, optional
+        Options for the object store at `root`.
+    version : int
+        The snapshot's version, for display.
+
+    Raises
+    ------
+    EngineError
+        ``engine-scan-input`` if the files don't fit the schema, ``engine-unsupported`` for deletion
+        vectors, column mapping and files outside the table, ``engine-storage`` for the store.
+    """
+
+    def __new__(
+        cls,
+        root: str,
+        schema: _ArrowSchema,
+        files: _ArrowStream,
+        *,
+        partition_columns: Sequence[str] = (),
+        storage_options: Mapping[str, str] | None = None,
+        version: int = 0,
+    ) -> DeltaScan: ...
+    @property
+    def root(self) -> str:
+        """The table's directory, as it was given."""
+    @property
+    def num_files(self) -> int:
+        """The number of files."""
+    @property
+    def num_rows(self) -> int | None:
+        """The number of rows, if the log tells."""
+    @property
+    def version(self) -> int:
+        """The snapshot's version, as it was given."""
+    def __datafusion_table_provider__(self, session: object) -> object:
+        """Export to a context of the ``datafusion`` package; local tables only."""

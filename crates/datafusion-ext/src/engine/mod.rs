@@ -1,0 +1,237 @@
+//! The engine: one DataFusion context with its settings, tables and limits.
+
+mod metrics;
+mod output;
+mod query;
+mod runtime;
+mod statement;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{
+    CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider,
+};
+use datafusion::common::{ParamValues, ResolvedTableReference, TableReference};
+use datafusion::datasource::ViewTable;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+pub use output::{ResultReader, without_views};
+pub use query::{Explanation, Query};
+pub use runtime::{Interrupt, NeverInterrupted, run, runtime};
+pub use statement::Allowed;
+pub use tables::ForeignReader;
+
+use crate::error::{Code, EngineError, Result};
+use crate::rules::{UniqueNamesOnly, YieldingJoins};
+use crate::scan::DeltaScan;
+
+/// Limits on what queries of one engine may use together.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Bytes of working memory; operators that can will spill beyond it.
+    pub memory_bytes: Option<usize>,
+    /// Where spilled data goes; the system's temporary directory by default.
+    pub spill_directory: Option<PathBuf>,
+}
+
+/// One DataFusion context under one set of settings. Clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    context: SessionContext,
+}
+
+impl Engine {
+    /// Build an engine from DataFusion settings (`datafusion.execution.batch_size` and so on).
+    pub fn new(settings: &BTreeMap<String, String>, limits: &Limits) -> Result<Self> {
+        let mut config = SessionConfig::new().with_information_schema(true);
+        // Set operations keep the field metadata of one side only (semantic types, comments), and the check
+        // takes that for a defect of the planner.
+        config.options_mut().execution.skip_physical_aggregate_schema_check = true;
+        // Such filters stand in the way of keeping plans; see `Query`.
+        config.options_mut().optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+        for (key, value) in settings {
+            let set = config.options_mut().set(key, value);
+            set.map_err(|error| {
+                EngineError::new(Code::Settings, EngineError::from(error).message).about(key)
+            })?;
+        }
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime_env(limits)?)
+            .with_default_features()
+            .with_physical_optimizer_rules(planning_rules())
+            .build();
+        Ok(Self { context: SessionContext::new_with_state(state) })
+    }
+
+    /// Register a Delta snapshot under a name; a table of that name is replaced.
+    pub fn register_delta(&self, name: &str, scan: Arc<DeltaScan>) -> Result<()> {
+        scan.location().register(&self.context.runtime_env());
+        self.put(name, scan)
+    }
+
+    /// Register all batches of `reader`, kept in memory.
+    pub fn register_batches(&self, name: &str, reader: ForeignReader) -> Result<()> {
+        self.put(name, tables::memory_table(reader)?)
+    }
+
+    /// Register a stream that the first query over it will read.
+    pub fn register_stream(&self, name: &str, reader: ForeignReader) -> Result<()> {
+        self.put(name, tables::stream_table(name, reader)?)
+    }
+
+    /// Register a query under a name.
+    pub async fn register_view(&self, name: &str, query: &str) -> Result<()> {
+        let plan = statement::plan(&self.context.state(), query, Allowed::default()).await?;
+        self.put(name, Arc::new(ViewTable::new(plan, Some(query.to_string()))))
+    }
+
+    /// Forget a table; returns whether there was one.
+    pub fn deregister(&self, name: &str) -> Result<bool> {
+        let known = self.context.table_exist(name)?;
+        if known {
+            self.context.deregister_table(name)?;
+        }
+        Ok(known)
+    }
+
+    /// The fully qualified names of all registered tables, sorted.
+    pub fn tables(&self) -> Vec<String> {
+        let state = self.context.state();
+        let catalogs = state.catalog_list();
+        let mut names = Vec::new();
+        for (catalog_name, catalog) in
+            catalogs.catalog_names().into_iter().filter_map(|c| Some((c.clone(), catalogs.catalog(&c)?)))
+        {
+            for (schema_name, schema) in
+                catalog.schema_names().into_iter().filter_map(|s| Some((s.clone(), catalog.schema(&s)?)))
+            {
+                let qualified =
+                    |table| TableReference::full(catalog_name.clone(), schema_name.clone(), table);
+                names.extend(
+                    schema.table_names().into_iter().map(|table: String| qualified(table).to_quoted_string()),
+                );
+            }
+        }
+        names.sort();
+        names
+    }
+
+    /// The schema of a registered table, as results show it.
+    pub async fn schema(&self, name: &str) -> Result<SchemaRef> {
+        let known = self.context.table_exist(name)?;
+        if !known {
+            return Err(EngineError::new(Code::TableUnknown, format!("No table {name}")).about(name));
+        }
+        let provider = self.context.table_provider(name).await?;
+        Ok(Arc::new(without_views(&provider.schema())))
+    }
+
+    /// Plan a SQL text. Definitions and session statements, where allowed, take effect at once.
+    pub async fn sql(&self, query: &str, parameters: Option<ParamValues>, allowed: Allowed) -> Result<Query> {
+        let state = self.context.state();
+        let mut plan = statement::plan(&state, query, allowed).await?;
+        if let Some(values) = parameters {
+            plan = plan.with_param_values(values)?;
+        }
+        let plan = match plan {
+            LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) => {
+                self.context.execute_logical_plan(plan).await?.into_unoptimized_plan()
+            }
+            query => query,
+        };
+        Ok(Query::new(self.context.state(), plan))
+    }
+
+    /// Names of all functions that SQL can call, sorted.
+    pub fn functions(&self) -> Vec<String> {
+        let state = self.context.state();
+        let mut names: Vec<String> = state.scalar_functions().keys().cloned().collect();
+        names.extend(state.aggregate_functions().keys().cloned());
+        names.extend(state.window_functions().keys().cloned());
+        names.extend(state.higher_order_functions().keys().cloned());
+        names.extend(state.table_functions().keys().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// All settings that have a value.
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        let config = self.context.copied_config();
+        let entries = config.options().entries().into_iter();
+        entries.filter_map(|entry| Some((entry.key, entry.value?))).collect()
+    }
+
+    fn put(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<()> {
+        let reference = self.resolve(name);
+        let schema = self.schema_provider(&reference)?;
+        let table = reference.table.to_string();
+        schema.deregister_table(&table)?;
+        schema.register_table(table, provider)?;
+        Ok(())
+    }
+
+    fn resolve(&self, name: &str) -> ResolvedTableReference {
+        let config = self.context.copied_config();
+        let defaults = &config.options().catalog;
+        TableReference::from(name).resolve(&defaults.default_catalog, &defaults.default_schema)
+    }
+
+    /// The schema that a name lives in; catalogs and schemas come into being with their first table.
+    fn schema_provider(&self, reference: &ResolvedTableReference) -> Result<Arc<dyn SchemaProvider>> {
+        let catalog: Arc<dyn CatalogProvider> = match self.context.catalog(&reference.catalog) {
+            Some(catalog) => catalog,
+            None => {
+                let catalog = Arc::new(MemoryCatalogProvider::new());
+                self.context.register_catalog(reference.catalog.as_ref(), Arc::clone(&catalog) as _);
+                catalog
+            }
+        };
+        match catalog.schema(&reference.schema) {
+            Some(schema) => Ok(schema),
+            None => {
+                let schema = Arc::new(MemorySchemaProvider::new());
+                catalog.register_schema(&reference.schema, Arc::clone(&schema) as _)?;
+                Ok(schema)
+            }
+        }
+    }
+}
+
+/// DataFusion's rules, with three changes. The one that links dynamic filters to scans is left out: [`Query`]
+/// applies it for each run, so that a kept plan gets filters of its own every time. The one that pushes
+/// static filters is kept from mistaking columns for each other. And joins are made to yield.
+fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let linking = query::dynamic_filter_rule();
+    let pushing = UniqueNamesOnly::new(FilterPushdown::new());
+    let rules = PhysicalOptimizer::new().rules.into_iter().filter(|rule| rule.name() != linking.name());
+    let pushing: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(pushing);
+    let mut rules: Vec<_> =
+        rules.map(|rule| if rule.name() == pushing.name() { Arc::clone(&pushing) } else { rule }).collect();
+    rules.push(Arc::new(YieldingJoins));
+    rules
+}
+
+fn runtime_env(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
+    let mut builder = RuntimeEnvBuilder::new();
+    if let Some(bytes) = limits.memory_bytes {
+        builder = builder.with_memory_limit(bytes, 1.0);
+    }
+    if let Some(directory) = &limits.spill_directory {
+        let mode = DiskManagerMode::Directories(vec![directory.clone()]);
+        builder = builder.with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode));
+    }
+    Ok(builder.build_arc()?)
+}

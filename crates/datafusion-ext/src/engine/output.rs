@@ -1,0 +1,150 @@
+//! What leaves the engine: plain string and binary columns instead of view types, as a blocking reader.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, RecordBatchReader};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use tokio::sync::watch;
+
+use super::runtime::{Interrupt, block_on};
+use crate::error::{Code, EngineError, Result};
+
+/// The schema of results: like `schema`, with every view type replaced by its plain form.
+pub fn without_views(schema: &Schema) -> Schema {
+    let fields: Fields = schema.fields().iter().map(plain_field).collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
+}
+
+fn plain_field(field: &FieldRef) -> FieldRef {
+    match plain_type(field.data_type()) {
+        Some(data_type) => Arc::new(Field::clone(field).with_data_type(data_type)),
+        None => Arc::clone(field),
+    }
+}
+
+/// The plain form of a type, or `None` if the type has no view inside.
+fn plain_type(data_type: &DataType) -> Option<DataType> {
+    let inner = |field: &FieldRef| {
+        let plain = plain_field(field);
+        (!Arc::ptr_eq(&plain, field)).then_some(plain)
+    };
+    match data_type {
+        DataType::Utf8View => Some(DataType::Utf8),
+        DataType::BinaryView => Some(DataType::Binary),
+        DataType::List(field) => inner(field).map(DataType::List),
+        DataType::LargeList(field) => inner(field).map(DataType::LargeList),
+        DataType::FixedSizeList(field, size) => inner(field).map(|f| DataType::FixedSizeList(f, *size)),
+        DataType::Map(field, sorted) => inner(field).map(|f| DataType::Map(f, *sorted)),
+        DataType::Struct(fields) => {
+            let plain: Fields = fields.iter().map(plain_field).collect();
+            (plain != *fields).then_some(DataType::Struct(plain))
+        }
+        DataType::Dictionary(key, value) => {
+            plain_type(value).map(|value| DataType::Dictionary(key.clone(), Box::new(value)))
+        }
+        _ => None,
+    }
+}
+
+fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| match column.data_type() == field.data_type() {
+            true => Ok(Arc::clone(column)),
+            false => cast(column, field.data_type()),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let rows = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)
+}
+
+/// A result as a blocking reader. It is freed by its end, by an error, by cancelling, or by dropping it.
+pub struct ResultReader {
+    schema: SchemaRef,
+    stream: Option<SendableRecordBatchStream>,
+    cancelled: watch::Receiver<u64>,
+    interrupt: Box<dyn Interrupt>,
+    on_error: Box<dyn Fn(&EngineError) + Send>,
+}
+
+impl ResultReader {
+    pub fn new(
+        stream: SendableRecordBatchStream,
+        cancelled: watch::Receiver<u64>,
+        interrupt: Box<dyn Interrupt>,
+        on_error: Box<dyn Fn(&EngineError) + Send>,
+    ) -> Self {
+        let schema = Arc::new(without_views(&stream.schema()));
+        Self { schema, stream: Some(stream), cancelled, interrupt, on_error }
+    }
+
+    fn read(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(stream) = self.stream.as_mut() else {
+            return Ok(None);
+        };
+        let cancelled = &mut self.cancelled;
+        let next = async {
+            tokio::select! {
+                biased;
+                // The query itself may be gone, which ends no run: then the pattern does not match.
+                Ok(()) = cancelled.changed() => Err(EngineError::new(Code::Cancelled, "The query was cancelled")),
+                next = stream.next() => Ok(next),
+            }
+        };
+        match block_on(next, self.interrupt.as_ref())?? {
+            Some(batch) => Ok(Some(plain_batch(&batch?, &self.schema)?)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Iterator for ResultReader {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.read() {
+            Ok(Some(batch)) => Some(Ok(batch)),
+            Ok(None) => {
+                self.stream = None;
+                None
+            }
+            Err(error) => {
+                self.stream = None;
+                (self.on_error)(&error);
+                Some(Err(ArrowError::ExternalError(Box::new(error))))
+            }
+        }
+    }
+}
+
+impl RecordBatchReader for ResultReader {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_are_replaced_at_any_depth() {
+        let item = Arc::new(Field::new("item", DataType::Utf8View, true));
+        let schema = Schema::new(vec![
+            Field::new("a", DataType::BinaryView, false),
+            Field::new("b", DataType::List(item), true),
+            Field::new("c", DataType::Int64, true),
+        ]);
+        let plain = without_views(&schema);
+        assert_eq!(plain.field(0), &Field::new("a", DataType::Binary, false));
+        let item = Arc::new(Field::new("item", DataType::Utf8, true));
+        assert_eq!(plain.field(1).data_type(), &DataType::List(item));
+        assert_eq!(plain.field(2), schema.field(2));
+    }
+}

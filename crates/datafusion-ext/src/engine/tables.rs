@@ -1,0 +1,86 @@
+//! Arrow data given by the caller, as tables: kept in memory, or read once as a stream.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use datafusion::arrow::array::{RecordBatch, RecordBatchReader};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::DataFusionError;
+use datafusion::datasource::MemTable;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::streaming::PartitionStream;
+
+use crate::error::{Code, EngineError, Result};
+
+/// A stream of batches that a foreign library produces; reading blocks.
+pub type ForeignReader = Box<dyn RecordBatchReader + Send>;
+
+/// How many batches a stream may be ahead of the query that reads it.
+const READ_AHEAD: usize = 2;
+
+/// Keep all batches of `reader`, without copying them, as a table with exact statistics.
+pub fn memory_table(reader: ForeignReader) -> Result<Arc<dyn TableProvider>> {
+    let schema = reader.schema();
+    let batches = reader.collect::<Result<Vec<RecordBatch>, _>>()?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![batches])?))
+}
+
+/// Read `reader` when the table is first scanned, batch by batch.
+pub fn stream_table(name: &str, reader: ForeignReader) -> Result<Arc<dyn TableProvider>> {
+    let partition =
+        OneShot { name: name.to_string(), schema: reader.schema(), reader: Mutex::new(Some(reader)) };
+    let schema = Arc::clone(&partition.schema);
+    Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(partition)])?))
+}
+
+struct OneShot {
+    name: String,
+    schema: SchemaRef,
+    reader: Mutex<Option<ForeignReader>>,
+}
+
+impl fmt::Debug for OneShot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OneShot({})", self.name)
+    }
+}
+
+impl OneShot {
+    fn take(&self) -> Result<ForeignReader> {
+        let mut reader = self.reader.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        reader.take().ok_or_else(|| {
+            EngineError::new(
+                Code::StreamConsumed,
+                format!(
+                    "Table {} is a stream, and it has been read. Register it again, or register a table \
+                     that can be read more than once",
+                    self.name
+                ),
+            )
+        })
+    }
+}
+
+impl PartitionStream for OneShot {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let mut builder = RecordBatchReceiverStream::builder(Arc::clone(&self.schema), READ_AHEAD);
+        let sender = builder.tx();
+        let reader = self.take();
+        builder.spawn_blocking(move || {
+            for batch in reader? {
+                if sender.blocking_send(batch.map_err(DataFusionError::from)).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        builder.build()
+    }
+}

@@ -1,0 +1,113 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::{ParamValues, ScalarValue};
+use pyo3::prelude::*;
+
+use super::arrow::{PyArrowSchema, import_stream};
+use super::errors::IntoPython;
+use super::query::PyQuery;
+use super::scan::PyDeltaScan;
+use super::signals::wait;
+use crate::engine::{Allowed, Engine, ForeignReader, Limits};
+use crate::error::{Code, EngineError, Result};
+
+/// One DataFusion context under one set of settings.
+#[pyclass(name = "Engine", module = "datafusion_ext", frozen)]
+pub struct PyEngine {
+    engine: Engine,
+}
+
+#[pymethods]
+impl PyEngine {
+    #[new]
+    #[pyo3(signature = (settings = None, *, memory_limit_bytes = None, spill_directory = None))]
+    fn new(
+        py: Python<'_>,
+        settings: Option<BTreeMap<String, String>>,
+        memory_limit_bytes: Option<usize>,
+        spill_directory: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        let limits = Limits { memory_bytes: memory_limit_bytes, spill_directory };
+        let engine = Engine::new(&settings.unwrap_or_default(), &limits).into_python(py)?;
+        Ok(Self { engine })
+    }
+
+    fn register_delta(&self, py: Python<'_>, name: &str, table: &PyDeltaScan) -> PyResult<()> {
+        self.engine.register_delta(name, table.scan.clone()).into_python(py)
+    }
+
+    fn register_batches(&self, name: &str, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = data.py();
+        let reader = import_stream(data)?;
+        py.detach(|| self.engine.register_batches(name, reader)).into_python(py)
+    }
+
+    fn register_stream(&self, name: &str, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let reader = import_stream(data)?;
+        self.engine.register_stream(name, reader).into_python(data.py())
+    }
+
+    fn register_view(&self, py: Python<'_>, name: String, query: String) -> PyResult<()> {
+        let engine = self.engine.clone();
+        wait(py, async move { engine.register_view(&name, &query).await })
+    }
+
+    fn deregister(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        self.engine.deregister(name).into_python(py)
+    }
+
+    fn tables(&self) -> Vec<String> {
+        self.engine.tables()
+    }
+
+    fn schema(&self, py: Python<'_>, name: String) -> PyResult<PyArrowSchema> {
+        let engine = self.engine.clone();
+        let schema = wait(py, async move { engine.schema(&name).await })?;
+        Ok(PyArrowSchema { schema })
+    }
+
+    #[pyo3(signature = (query, *, params = None, allow_ddl = false, allow_dml = false, allow_statements = false))]
+    fn sql(
+        &self,
+        py: Python<'_>,
+        query: String,
+        params: Option<&Bound<'_, PyAny>>,
+        allow_ddl: bool,
+        allow_dml: bool,
+        allow_statements: bool,
+    ) -> PyResult<PyQuery> {
+        let parameters = match params {
+            None => None,
+            Some(params) => Some(parameter_values(import_stream(params)?).into_python(py)?),
+        };
+        let allowed = Allowed { ddl: allow_ddl, dml: allow_dml, statements: allow_statements };
+        let engine = self.engine.clone();
+        wait(py, async move { engine.sql(&query, parameters, allowed).await }).map(PyQuery::from)
+    }
+
+    fn functions(&self) -> Vec<String> {
+        self.engine.functions()
+    }
+
+    fn settings(&self) -> BTreeMap<String, String> {
+        self.engine.settings()
+    }
+}
+
+/// Parameters arrive as one row with a column for each; names that are numbers are positions.
+fn parameter_values(reader: ForeignReader) -> Result<ParamValues> {
+    let schema = reader.schema();
+    let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
+    let row = datafusion::arrow::compute::concat_batches(&schema, &batches)?;
+    if row.num_rows() != 1 {
+        let message = format!("Parameters must be one row, and these are {}", row.num_rows());
+        return Err(EngineError::new(Code::ScanInput, message));
+    }
+    let values = schema.fields().iter().zip(row.columns()).map(|(field, column)| {
+        let value = ScalarValue::try_from_array(column, 0)?;
+        Ok((field.name().clone(), ScalarAndMetadata::from(value)))
+    });
+    Ok(ParamValues::Map(values.collect::<Result<_>>()?))
+}

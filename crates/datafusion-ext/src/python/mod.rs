@@ -1,0 +1,27 @@
+//! The Python module: conversion, releasing the GIL, and mapping of errors. Logic lives elsewhere.
+
+mod arrow;
+mod engine;
+mod errors;
+mod query;
+mod scan;
+mod signals;
+
+use pyo3::prelude::*;
+
+#[pymodule(name = "_native")]
+mod native {
+    #[pymodule_export]
+    use super::engine::PyEngine;
+    #[pymodule_export]
+    use super::query::PyQuery;
+    #[pymodule_export]
+    use super::scan::PyDeltaScan;
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("DATAFUSION_VERSION", datafusion::DATAFUSION_VERSION)
+    }
+}

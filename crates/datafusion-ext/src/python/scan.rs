@@ -1,0 +1,119 @@
+use std::collections::BTreeMap;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatchReader;
+use datafusion::catalog::TableProvider;
+use datafusion_ffi::proto::logical_extension_codec::FFI_LogicalExtensionCodec;
+use datafusion_ffi::table_provider::FFI_TableProvider;
+use pyo3::exceptions::PyImportError;
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+
+use super::arrow::{import_schema, import_stream};
+use super::errors::IntoPython;
+use crate::engine::runtime;
+use crate::error::{Code, EngineError};
+use crate::scan::{DeltaScan, ScanInput};
+
+/// A pinned Delta snapshot that engines and `datafusion.SessionContext` objects can scan.
+#[pyclass(name = "DeltaScan", module = "datafusion_ext", frozen)]
+pub struct PyDeltaScan {
+    pub scan: Arc<DeltaScan>,
+    #[pyo3(get)]
+    root: String,
+}
+
+#[pymethods]
+impl PyDeltaScan {
+    #[new]
+    #[pyo3(signature = (root, schema, files, *, partition_columns = Vec::new(), storage_options = None, version = 0))]
+    fn new(
+        py: Python<'_>,
+        root: String,
+        schema: &Bound<'_, PyAny>,
+        files: &Bound<'_, PyAny>,
+        partition_columns: Vec<String>,
+        storage_options: Option<BTreeMap<String, String>>,
+        version: i64,
+    ) -> PyResult<Self> {
+        let schema = import_schema(schema)?;
+        let reader = import_stream(files)?;
+        let storage_options = storage_options.unwrap_or_default();
+        let build = || -> crate::error::Result<DeltaScan> {
+            let files_schema = reader.schema();
+            let batches = reader.collect::<Result<Vec<_>, _>>()?;
+            DeltaScan::try_new(&ScanInput {
+                root: &root,
+                version,
+                schema,
+                files: &batches,
+                files_schema,
+                partition_columns: &partition_columns,
+                storage_options: &storage_options,
+            })
+        };
+        let scan = py.detach(build).into_python(py)?;
+        Ok(Self { scan: Arc::new(scan), root })
+    }
+
+    #[getter]
+    fn num_files(&self) -> usize {
+        self.scan.num_files()
+    }
+
+    #[getter]
+    fn num_rows(&self) -> Option<usize> {
+        self.scan.num_rows()
+    }
+
+    #[getter]
+    fn version(&self) -> i64 {
+        self.scan.version()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("{:?}", self.scan)
+    }
+
+    /// Export to a context of the `datafusion` package.
+    fn __datafusion_table_provider__<'py>(
+        &self,
+        session: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let py = session.py();
+        if !self.scan.location().is_local() {
+            let message = "Only tables on the local file system can be scanned by other contexts";
+            return Err(super::errors::to_python(py, EngineError::new(Code::Unsupported, message)));
+        }
+        let codec = logical_codec(session)?;
+        let handle = runtime().into_python(py)?.handle().clone();
+        let provider = Arc::clone(&self.scan) as Arc<dyn TableProvider>;
+        let exported = FFI_TableProvider::new_with_ffi_codec(provider, true, Some(handle), codec);
+        PyCapsule::new_with_value(py, exported, c"datafusion_table_provider")
+    }
+}
+
+/// The context's codec, through which filters reach a table of another library.
+fn logical_codec(session: &Bound<'_, PyAny>) -> PyResult<FFI_LogicalExtensionCodec> {
+    let name = c"datafusion_logical_extension_codec";
+    let getter = "__datafusion_logical_extension_codec__";
+    let capsule = match session.hasattr(getter)? {
+        true => session.call_method0(getter)?,
+        false => session.clone(),
+    };
+    let capsule = capsule.cast_into::<PyCapsule>()?;
+    let pointer: NonNull<FFI_LogicalExtensionCodec> = capsule.pointer_checked(Some(name))?.cast();
+    // SAFETY: the capsule's name says what it points to, and it lives to the end of this function.
+    let codec = unsafe { pointer.as_ref() };
+    // SAFETY: as above; every version of the struct has this function.
+    let found = unsafe { (codec.version)() };
+    let expected = datafusion_ffi::version();
+    if found != expected {
+        return Err(PyImportError::new_err(format!(
+            "This context is of DataFusion {found}, and datafusion-ext is built for {expected}. \
+             Install a datafusion package of major version {expected}"
+        )));
+    }
+    Ok(codec.clone())
+}

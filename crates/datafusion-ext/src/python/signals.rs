@@ -1,0 +1,53 @@
+//! Waiting without the GIL, and noticing Ctrl-C meanwhile.
+
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+
+use super::errors::IntoPython;
+use crate::engine::{Interrupt, run};
+use crate::error::Result;
+
+/// Asks Python whether a signal handler raised, and keeps what it raised.
+#[derive(Default)]
+struct RaisedBySignal {
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Interrupt for RaisedBySignal {
+    fn interrupted(&self) -> bool {
+        let Some(checked) = Python::try_attach(|py| py.check_signals()) else {
+            return true;
+        };
+        let raised = checked.err();
+        let interrupted = raised.is_some();
+        *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = raised;
+        interrupted
+    }
+}
+
+/// Do work without the GIL. What a signal handler raises meanwhile, such as KeyboardInterrupt, ends the
+/// wait and is raised here.
+pub fn wait<T, F>(py: Python<'_>, work: F) -> PyResult<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let signals = RaisedBySignal::default();
+    let outcome = py.detach(|| run(work, &signals));
+    match signals.raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(raised) => Err(raised),
+        None => outcome.into_python(py),
+    }
+}
+
+/// For streams, through which an exception can't travel: what a handler raises ends the stream with an
+/// error of the code `engine-interrupted`, for the stream's reader to raise again.
+pub struct EndsStream;
+
+impl Interrupt for EndsStream {
+    fn interrupted(&self) -> bool {
+        Python::try_attach(|py| py.check_signals().is_err()).unwrap_or(true)
+    }
+}

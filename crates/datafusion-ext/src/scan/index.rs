@@ -1,0 +1,211 @@
+//! The file index of a snapshot: which files a predicate leaves, and what is known about them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::filter;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::{Column, ScalarValue, Statistics};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+
+use super::files::FileList;
+use super::statistics::{ColumnBounds, total_rows};
+use crate::error::{Code, EngineError, Result};
+
+/// The files of a snapshot with typed bounds for each column.
+#[derive(Debug)]
+pub struct FileIndex {
+    files: FileList,
+    /// Data columns, then partition columns: the layout of a scan.
+    schema: SchemaRef,
+    bounds: Vec<ColumnBounds>,
+    positions: HashMap<String, usize>,
+    partition_values: RecordBatch,
+}
+
+impl FileIndex {
+    pub fn try_new(files: FileList, data: &[FieldRef], partitions: &[FieldRef]) -> Result<Self> {
+        let partition_values = partition_batch(&files, partitions)?;
+        let mut bounds: Vec<ColumnBounds> =
+            data.iter().map(|field| ColumnBounds::of_data(&files, field)).collect();
+        bounds.extend(
+            partition_values.columns().iter().map(|values| ColumnBounds::of_partition(&files, values)),
+        );
+        let fields: Vec<FieldRef> = data.iter().chain(partitions).cloned().collect();
+        let positions = fields.iter().enumerate().map(|(at, field)| (field.name().clone(), at)).collect();
+        Ok(Self { files, schema: Arc::new(Schema::new(fields)), bounds, positions, partition_values })
+    }
+
+    pub fn files(&self) -> &FileList {
+        &self.files
+    }
+
+    /// Drop from `kept` the files whose bounds rule the predicate out.
+    pub fn prune(&self, predicate: &Arc<dyn PhysicalExpr>, kept: &BooleanArray) -> Result<BooleanArray> {
+        let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema));
+        let pruning = builder.try_build(Arc::clone(predicate))?;
+        if pruning.always_true() {
+            return Ok(kept.clone());
+        }
+        Ok(both(kept, &BooleanArray::from(pruning.prune(self)?)))
+    }
+
+    /// Drop from `kept` the files whose partition values do not satisfy the predicate. It may name
+    /// partition columns only, by their position among them.
+    pub fn match_partitions(
+        &self,
+        predicate: &Arc<dyn PhysicalExpr>,
+        kept: &BooleanArray,
+    ) -> Result<BooleanArray> {
+        let matched = predicate.evaluate(&self.partition_values)?.into_array(self.files.len())?;
+        let Some(matched) = matched.as_any().downcast_ref::<BooleanArray>() else {
+            return Err(EngineError::new(Code::Internal, "A partition filter is not a condition"));
+        };
+        Ok(both(kept, matched))
+    }
+
+    pub fn partition_schema(&self) -> SchemaRef {
+        self.partition_values.schema()
+    }
+
+    pub fn partition_values(&self, file: usize) -> Result<Vec<ScalarValue>> {
+        let columns = self.partition_values.columns().iter();
+        Ok(columns.map(|values| ScalarValue::try_from_array(values, file)).collect::<Result<_, _>>()?)
+    }
+
+    /// Statistics of one file.
+    pub fn file_statistics(&self, file: usize) -> Statistics {
+        let rows = self.files.num_rows(file);
+        let mut statistics = Statistics::new_unknown(&Schema::empty());
+        statistics.num_rows = rows.map_or(Default::default(), datafusion::common::stats::Precision::Exact);
+        statistics.column_statistics = self.bounds.iter().map(|bounds| bounds.of_file(file, rows)).collect();
+        statistics
+    }
+
+    /// Statistics of the kept files together.
+    pub fn statistics(&self, kept: &BooleanArray) -> Statistics {
+        let all = kept.true_count() == kept.len();
+        let select = |values: &ArrayRef| match all {
+            true => Some(Arc::clone(values)),
+            false => filter(values, kept).ok(),
+        };
+        let counts: ArrayRef = Arc::new(self.files.row_counts().clone());
+        let rows = select(&counts).map(|counts| {
+            use datafusion::arrow::array::AsArray;
+            total_rows(counts.as_primitive())
+        });
+        let rows = rows.unwrap_or_default();
+        let mut statistics = Statistics::new_unknown(&Schema::empty());
+        statistics.column_statistics =
+            self.bounds.iter().map(|bounds| bounds.summary(&select, rows)).collect();
+        statistics.num_rows = rows;
+        statistics.calculate_total_byte_size(&self.schema);
+        statistics
+    }
+
+    fn bounds_of(&self, column: &Column) -> Option<&ColumnBounds> {
+        self.positions.get(column.name()).map(|at| &self.bounds[*at])
+    }
+}
+
+impl PruningStatistics for FileIndex {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds_of(column).map(|bounds| Arc::clone(&bounds.min))
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds_of(column).map(|bounds| Arc::clone(&bounds.max))
+    }
+
+    fn num_containers(&self) -> usize {
+        self.files.len()
+    }
+
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds_of(column).map(|bounds| Arc::clone(&bounds.null_count))
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        datafusion::arrow::compute::cast(self.files.row_counts(), &DataType::UInt64).ok()
+    }
+
+    fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
+}
+
+/// True where both are; unknown counts as false in `matched`, as it does in WHERE.
+fn both(kept: &BooleanArray, matched: &BooleanArray) -> BooleanArray {
+    kept.iter()
+        .zip(matched)
+        .map(|(kept, matched)| Some(kept == Some(true) && matched == Some(true)))
+        .collect()
+}
+
+fn partition_batch(files: &FileList, partitions: &[FieldRef]) -> Result<RecordBatch> {
+    let columns = partitions
+        .iter()
+        .map(|field| {
+            files.nested("partition", field.name(), field.data_type()).ok_or_else(|| {
+                let wanted =
+                    format!("values of partition column {:?} as {}", field.name(), field.data_type());
+                EngineError::new(Code::ScanInput, format!("The list of files has no {wanted}"))
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let fields: Vec<FieldRef> =
+        partitions.iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true))).collect();
+    let rows = RecordBatchOptions::new().with_row_count(Some(files.len()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Field;
+    use datafusion::common::DFSchema;
+    use datafusion::execution::context::ExecutionProps;
+    use datafusion::physical_expr::create_physical_expr;
+    use datafusion::prelude::{Expr, col, lit};
+
+    use super::super::files::fixtures::three_files;
+    use super::*;
+
+    fn index() -> FileIndex {
+        let field = |name, data_type| Arc::new(Field::new(name, data_type, true));
+        let data = [field("id", DataType::Int64), field("x", DataType::Float64)];
+        FileIndex::try_new(three_files(), &data, &[]).unwrap()
+    }
+
+    fn kept_by(index: &FileIndex, predicate: Expr) -> Vec<bool> {
+        let schema = DFSchema::try_from(Schema::clone(&index.schema)).unwrap();
+        let expr =
+            create_physical_expr(&predicate, &schema, &ExecutionProps::new(), &Default::default()).unwrap();
+        let all = BooleanArray::from(vec![true; 3]);
+        index.prune(&expr, &all).unwrap().values().iter().collect()
+    }
+
+    #[test]
+    fn files_outside_the_bounds_are_dropped_and_unknown_ones_kept() {
+        assert_eq!(kept_by(&index(), col("id").eq(lit(12_i64))), [false, true, true]);
+    }
+
+    #[test]
+    fn a_float_above_its_recorded_maximum_may_be_nan() {
+        assert_eq!(kept_by(&index(), col("x").gt(lit(100.0))), [true, true, true]);
+        assert_eq!(kept_by(&index(), col("x").lt(lit(0.5))), [true, false, true]);
+    }
+
+    #[test]
+    fn totals_are_exact_only_when_every_file_is_counted() {
+        use datafusion::common::stats::Precision;
+        let index = index();
+        assert_eq!(
+            index.statistics(&BooleanArray::from(vec![true, true, false])).num_rows,
+            Precision::Exact(20)
+        );
+        assert_eq!(index.statistics(&BooleanArray::from(vec![true; 3])).num_rows, Precision::Absent);
+    }
+}

@@ -1,0 +1,297 @@
+//! A Delta snapshot as a table: planned as the engine's own Parquet scan.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::arrow::array::{BooleanArray, RecordBatch};
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DFSchema, Statistics, project_schema};
+use datafusion::datasource::file_format::parquet::transform_schema_to_view;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use object_store::ObjectMeta;
+
+use super::files::FileList;
+use super::index::FileIndex;
+use super::location::Location;
+use super::source::nan_safe;
+use crate::error::{Code, EngineError, Result};
+
+/// A pinned snapshot of a Delta table that can be scanned.
+pub struct DeltaScan {
+    location: Location,
+    version: i64,
+    schema: SchemaRef,
+    scan_schema: TableSchema,
+    /// Position in the scan's layout (data columns, then partition columns) of each column of `schema`.
+    scan_positions: Vec<usize>,
+    index: FileIndex,
+    partitioned_files: Vec<OnceLock<PartitionedFile>>,
+    all_statistics: OnceLock<Statistics>,
+}
+
+/// What a snapshot is handed over as.
+pub struct ScanInput<'a> {
+    pub root: &'a str,
+    pub version: i64,
+    pub schema: SchemaRef,
+    pub files: &'a [RecordBatch],
+    pub files_schema: SchemaRef,
+    pub partition_columns: &'a [String],
+    pub storage_options: &'a BTreeMap<String, String>,
+}
+
+impl DeltaScan {
+    pub fn try_new(input: &ScanInput<'_>) -> Result<Self> {
+        refuse_column_mapping(&input.schema)?;
+        let schema = Arc::new(transform_schema_to_view(&input.schema));
+        let (data, partitions) = split_columns(&schema, input.partition_columns)?;
+        let files = FileList::try_new(&input.files_schema, input.files)?;
+        let index = FileIndex::try_new(files, &data, &partitions)?;
+        let scan_positions = schema
+            .fields()
+            .iter()
+            .map(|field| data.iter().chain(&partitions).position(|column| column.name() == field.name()))
+            .collect::<Option<Vec<_>>>()
+            .unwrap_or_default();
+        Ok(Self {
+            location: Location::parse(input.root, input.storage_options)?,
+            version: input.version,
+            scan_schema: TableSchema::builder(Arc::new(Schema::new(data)))
+                .with_table_partition_cols(partitions)
+                .build(),
+            partitioned_files: (0..index.files().len()).map(|_| OnceLock::new()).collect(),
+            schema,
+            scan_positions,
+            index,
+            all_statistics: OnceLock::new(),
+        })
+    }
+
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    pub fn num_files(&self) -> usize {
+        self.index.files().len()
+    }
+
+    /// The number of rows, if every file's is known.
+    pub fn num_rows(&self) -> Option<usize> {
+        let statistics = self.statistics_of(&self.every_file());
+        statistics.num_rows.get_value().copied().filter(|_| statistics.num_rows.is_exact() == Some(true))
+    }
+
+    fn every_file(&self) -> BooleanArray {
+        BooleanArray::from(vec![true; self.num_files()])
+    }
+
+    fn statistics_of(&self, kept: &BooleanArray) -> Statistics {
+        match kept.true_count() == self.num_files() {
+            true => self.all_statistics.get_or_init(|| self.index.statistics(kept)).clone(),
+            false => self.index.statistics(kept),
+        }
+    }
+
+    /// Choose the files that may hold rows which satisfy all filters.
+    fn select_files(
+        &self,
+        state: &dyn Session,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<BooleanArray> {
+        let mut kept = self.every_file();
+        let (partition, data): (Vec<Expr>, Vec<Expr>) =
+            filters.iter().cloned().partition(|filter| self.is_partition_filter(filter));
+        if let Some(predicate) = physical_conjunction(state, partition, &self.index.partition_schema())? {
+            kept = self.index.match_partitions(&predicate, &kept)?;
+        }
+        let only_partitions = data.is_empty();
+        if let Some(predicate) = physical_conjunction(state, data, &self.scan_schema.table_schema().clone())?
+        {
+            kept = self.index.prune(&predicate, &kept)?;
+        }
+        match limit {
+            Some(limit) if only_partitions => Ok(self.enough_files(&kept, limit)),
+            _ => Ok(kept),
+        }
+    }
+
+    /// The first kept files that together have at least `limit` rows.
+    fn enough_files(&self, kept: &BooleanArray, limit: usize) -> BooleanArray {
+        let mut rows = 0;
+        let enough = kept.iter().enumerate().map(|(file, kept)| {
+            let take = kept == Some(true) && rows < limit;
+            if take {
+                rows += self.index.files().num_rows(file).unwrap_or(0);
+            }
+            Some(take)
+        });
+        enough.collect()
+    }
+
+    fn is_partition_filter(&self, filter: &Expr) -> bool {
+        let partitions = self.scan_schema.table_partition_cols();
+        let columns = filter.column_refs();
+        !columns.is_empty()
+            && !filter.is_volatile()
+            && columns.iter().all(|column| partitions.iter().any(|field| field.name() == column.name()))
+    }
+
+    fn partitioned_file(&self, file: usize) -> Result<PartitionedFile> {
+        if let Some(known) = self.partitioned_files[file].get() {
+            return Ok(known.clone());
+        }
+        let made = self.make_partitioned_file(file)?;
+        Ok(self.partitioned_files[file].get_or_init(|| made).clone())
+    }
+
+    fn make_partitioned_file(&self, file: usize) -> Result<PartitionedFile> {
+        let files = self.index.files();
+        let meta = ObjectMeta {
+            location: self.location.file(files.path(file))?,
+            last_modified: DateTime::<Utc>::from_timestamp_millis(files.modified_millis(file))
+                .unwrap_or_default(),
+            size: files.size_bytes(file),
+            e_tag: None,
+            version: None,
+        };
+        let mut made = PartitionedFile::new_from_meta(meta);
+        made.partition_values = self.index.partition_values(file)?;
+        made.statistics = Some(Arc::new(self.index.file_statistics(file)));
+        Ok(made)
+    }
+
+    /// The session's Parquet options, its cache of footers, and INT96 read as what Delta's timestamps are:
+    /// microseconds. As nanoseconds, years beyond 2262 would overflow.
+    fn source(&self, state: &dyn Session) -> Result<Arc<dyn FileSource>> {
+        let mut options = state.table_options().parquet.clone();
+        options.global.coerce_int96 = Some("us".to_string());
+        let environment = state.runtime_env();
+        let store = environment.object_store(self.location.store_url())?;
+        let footers = environment.cache_manager.get_file_metadata_cache();
+        let source = ParquetSource::new(self.scan_schema.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, footers)));
+        Ok(nan_safe(Arc::new(source)))
+    }
+
+    fn file_groups(&self, kept: &BooleanArray, groups: usize) -> Result<Vec<FileGroup>> {
+        let files = kept.values().set_indices().map(|file| self.partitioned_file(file));
+        Ok(FileGroup::new(files.collect::<Result<Vec<_>>>()?).split_files(groups))
+    }
+}
+
+impl fmt::Debug for DeltaScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeltaScan(version {}, {} files)", self.version, self.num_files())
+    }
+}
+
+#[async_trait]
+impl TableProvider for DeltaScan {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match self.is_partition_filter(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let kept = self.select_files(state, filters, limit)?;
+        if kept.true_count() == 0 {
+            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
+        }
+        let columns: Vec<usize> = match projection {
+            Some(projection) => projection.iter().map(|column| self.scan_positions[*column]).collect(),
+            None => self.scan_positions.clone(),
+        };
+        let scan = FileScanConfigBuilder::new(self.location.store_url().clone(), self.source(state)?)
+            .with_file_groups(self.file_groups(&kept, state.config().target_partitions())?)
+            .with_statistics(self.statistics_of(&kept))
+            .with_projection_indices(Some(columns))?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(scan))
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        let statistics = self.statistics_of(&self.every_file());
+        Some(statistics.project(Some(&self.scan_positions)))
+    }
+}
+
+fn physical_conjunction(
+    state: &dyn Session,
+    filters: Vec<Expr>,
+    schema: &SchemaRef,
+) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    let Some(predicate) = conjunction(filters) else {
+        return Ok(None);
+    };
+    let predicate = datafusion::logical_expr::expr_rewriter::unnormalize_col(predicate);
+    let schema = DFSchema::try_from(Arc::clone(schema))?;
+    Ok(Some(create_physical_expr(&predicate, &schema, state.execution_props(), &Default::default())?))
+}
+
+fn split_columns(schema: &Schema, partition_columns: &[String]) -> Result<(Vec<FieldRef>, Vec<FieldRef>)> {
+    for name in partition_columns {
+        if schema.field_with_name(name).is_err() {
+            return Err(EngineError::new(
+                Code::ScanInput,
+                format!("Partition column {name:?} is not in the schema"),
+            ));
+        }
+    }
+    let is_partition = |field: &&FieldRef| partition_columns.contains(field.name());
+    let data = schema.fields().iter().filter(|field| !is_partition(field)).cloned().collect();
+    let partitions = partition_columns.iter().filter_map(|name| schema.fields().find(name));
+    Ok((data, partitions.map(|(_, field)| Arc::clone(field)).collect()))
+}
+
+fn refuse_column_mapping(schema: &Schema) -> Result<()> {
+    let mapped =
+        schema.fields().iter().any(|field| field.metadata().contains_key("delta.columnMapping.physicalName"));
+    match mapped {
+        false => Ok(()),
+        true => Err(EngineError::new(
+            Code::Unsupported,
+            "The table uses column mapping, which native scans can't resolve yet",
+        )),
+    }
+}
