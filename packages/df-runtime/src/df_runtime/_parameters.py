@@ -1,0 +1,60 @@
+"""Parameters of a query, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, cast
+
+import pyarrow as pa
+
+from df_runtime._lexer import is_opaque, starts_query, tokens
+from df_runtime._names import is_unicode
+from df_runtime.errors import ParameterError, SqlSyntaxError
+
+Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
+
+
+def bind(query: str, params: Parameters | None) -> pa.RecordBatch | None:
+    """Turn parameters into one row with a column per parameter, named as in the text without the dollar."""
+    if not is_unicode(query):
+        raise SqlSyntaxError("The text holds half a surrogate pair, which is no character. Decode it again.")
+    values = {} if params is None else _named(params)
+    if values or "$" in query:
+        _check_names(query, values)
+    if not values:
+        return None
+    return pa.RecordBatch.from_arrays([_value(query, *item) for item in values.items()], names=list(values))
+
+
+def _check_names(query: str, values: Mapping[str, object]) -> None:
+    written = dict.fromkeys(word.text[1:] for word in tokens(query) if word.kind == "parameter")
+    if is_opaque(query) or not starts_query(query):
+        return  # in PREPARE, in function bodies and in dollar quotes a dollar means something else
+    known = ", ".join(f"${name}" for name in written) or "none"
+    for name in values:
+        if name not in written:
+            raise ParameterError(f"The query has no parameter ${name}; it has: {known}.", query=query)
+    for name in written:
+        if name not in values:
+            given = ", ".join(f"${value}" for value in values) or "none"
+            message = f"Parameter ${name} has no value; given: {given}. Pass it in `params`."
+            raise ParameterError(message, query=query)
+
+
+def _named(params: Parameters) -> dict[str, object]:
+    if isinstance(params, Mapping):
+        return {name.removeprefix("$"): value for name, value in params.items()}
+    if isinstance(params, (str, bytes)):
+        raise ParameterError("Parameters are a mapping of names or a sequence of values, found one string.")
+    return {str(index): value for index, value in enumerate(params, start=1)}
+
+
+def _value(query: str, name: str, value: object) -> pa.Array:
+    try:
+        if isinstance(value, pa.Scalar):
+            scalar = cast("pa.Scalar[pa.DataType]", value)
+            return pa.array([scalar.as_py()], type=scalar.type)
+        return pa.array([value])
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        found = f"Parameter ${name} of type {type(value).__name__} is no Arrow value: {error}"
+        raise ParameterError(f"{found}. Give a pyarrow scalar.", query=query) from error

@@ -1,0 +1,242 @@
+"""The datasets of one session, kept at one version each while a query is planned."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+
+from datafusion_ext import Engine, EngineError
+from delta_io import Snapshot, Table
+from df_runtime._diagnosis import Names, diagnose
+from df_runtime._names import TableName
+from df_runtime._references import Text, needle
+from df_runtime._resolve import Dataset, DeltaDataset, ViewDataset, resolve
+from df_runtime.errors import DatasetUnsupportedError, DfRuntimeError, ViewCycleError
+from df_runtime.profile import RuntimeProfile
+
+
+class _Entry:
+    """A registered name; `ticket` orders concurrent looks at the table's log."""
+
+    __slots__ = ("dataset", "needle", "stale", "ticket")
+
+    def __init__(self, name: TableName, dataset: Dataset, ticket: int) -> None:
+        self.dataset = dataset
+        self.needle = needle(name)
+        self.stale = False
+        self.ticket = ticket
+
+
+class Registry:
+    """Names and what they are bound to in the engine.
+
+    A provider that the engine knows is bound to one snapshot. Following a table means to register a newer
+    snapshot in its place, and a view, which the engine binds to the providers that it was planned over, is
+    registered again when one of them was replaced.
+    """
+
+    def __init__(self, engine: Engine, profile: RuntimeProfile) -> None:
+        self._engine = engine
+        self._profile = profile
+        self._entries: dict[TableName, _Entry] = {}
+        self._tickets = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def read_name(self, text: str) -> TableName:
+        """Read a name with the defaults of the profile."""
+        profile = self._profile
+        normalize = profile.normalize_identifiers
+        return TableName.parse(text, catalog=profile.catalog, schema=profile.schema, normalize=normalize)
+
+    def put(
+        self, text: str, source: object, *, version: int | None, timestamp: datetime | str | None
+    ) -> None:
+        """Bind a name, in place of what it was bound to."""
+        name = self.read_name(text)
+        ticket = next(self._tickets)
+        known = list(self._entries)
+        dataset = resolve(source, version=version, timestamp=timestamp, known=known, read_name=self.read_name)
+        if not isinstance(dataset, ViewDataset):
+            with self._lock:
+                self._bind(name, dataset, ticket)
+            return
+        with self.settled(dataset.query):
+            self._refuse_cycle(name, dataset)
+            self._bind(name, dataset, ticket)
+
+    def _bind(self, name: TableName, dataset: Dataset, ticket: int) -> None:
+        self._attach(name, dataset)
+        self._entries[name] = _Entry(name, dataset, ticket)
+        self._mark_dependents({name})
+
+    def _attach(self, name: TableName, dataset: Dataset) -> None:
+        try:
+            dataset.attach(self._engine, name)
+        except EngineError as error:
+            if not isinstance(dataset, ViewDataset):
+                raise DatasetUnsupportedError(
+                    f"The engine cannot take {name.quoted()}: {error.message}."
+                ) from error
+            raise self.diagnosed(error, dataset.query, view=name) from error
+
+    def diagnosed(self, error: EngineError, query: str, *, view: TableName | None = None) -> DfRuntimeError:
+        """Say what is wrong with a query in terms of the tables it can see."""
+        found = diagnose(error, query, Names(self._engine, sorted(self._entries), self._relative))
+        if view is not None:
+            found.message = f"View {self._relative(view)}: {found.message}"
+        return found
+
+    def _relative(self, name: TableName) -> str:
+        return name.relative(catalog=self._profile.catalog, schema=self._profile.schema)
+
+    def remove(self, text: str) -> bool:
+        """Forget a name; tell whether it was known."""
+        name = self.read_name(text)
+        with self._lock:
+            self._mark_dependents({name})
+            known = self._entries.pop(name, None) is not None
+            return self._engine.deregister(name.quoted()) or known
+
+    def get(self, text: str) -> Dataset | None:
+        """Find what a name is bound to."""
+        entry = self._entries.get(self.read_name(text))
+        return None if entry is None else entry.dataset
+
+    def clear(self) -> None:
+        """Forget everything; what runs keeps what it reads."""
+        with self._lock:
+            for name in self._entries:
+                self._engine.deregister(name.quoted())
+            self._entries.clear()
+
+    def ordered(self) -> dict[TableName, Dataset]:
+        """All bindings, views after what they read."""
+        with self._lock:
+            ordered: dict[TableName, Dataset] = {}
+            for name in self._entries:
+                self._visit(name, ordered)
+            return ordered
+
+    @contextmanager
+    def settled(self, query: str | None) -> Generator[Mapping[TableName, Dataset]]:
+        """Bring every dataset that the query may read to its newest version, and hold it there.
+
+        The look at the tables' logs happens before the lock is taken: a slow store holds up its own query
+        only.
+
+        Yields
+        ------
+        mapping of TableName to Dataset
+            All datasets whose names occur in the text, or in the views that occur in it; None stands for all
+            names.
+        """
+        ticket = next(self._tickets)
+        fresh = self._look(self._in_scope(query))
+        with self._lock:
+            self._advance(fresh, ticket)
+            scope = self._in_scope(query)
+            self._rebind_views(scope)
+            yield {name: self._entries[name].dataset for name in scope}
+
+    def _in_scope(self, query: str | None) -> frozenset[TableName]:
+        entries = dict(self._entries)
+        if query is None:
+            return frozenset(entries)
+        text = Text(query)
+        # These show every table, whatever their text names.
+        if text.mentions("information_schema") or text.mentions("show"):
+            return frozenset(entries)
+        found: set[TableName] = set()
+        pending = [name for name, entry in entries.items() if text.mentions(entry.needle)]
+        while pending:
+            name = pending.pop()
+            if name in entries and name not in found:
+                found.add(name)
+                pending.extend(entries[name].dataset.depends)
+        return frozenset(found)
+
+    def _look(self, names: frozenset[TableName]) -> dict[TableName, tuple[Table, Snapshot]]:
+        """Read the newest snapshots, one for each table even where it has several names."""
+        by_uri: dict[str, Snapshot] = {}
+        found: dict[TableName, tuple[Table, Snapshot]] = {}
+        for name in names:
+            entry = self._entries.get(name)
+            if entry is None or not isinstance(entry.dataset, DeltaDataset) or entry.dataset.follows is None:
+                continue
+            table = entry.dataset.follows
+            if table.uri not in by_uri:
+                by_uri[table.uri] = table.snapshot()
+            found[name] = table, by_uri[table.uri]
+        return found
+
+    def _advance(self, fresh: Mapping[TableName, tuple[Table, Snapshot]], ticket: int) -> None:
+        moved: set[TableName] = set()
+        try:
+            for name, (table, snapshot) in fresh.items():
+                entry = self._entries.get(name)
+                # Another thread may have looked later, or given the name to something else.
+                if entry is None or entry.ticket > ticket or not isinstance(entry.dataset, DeltaDataset):
+                    continue
+                if entry.dataset.follows is table:
+                    self._bind_snapshot(name, entry, entry.dataset.advanced(snapshot), moved)
+                    entry.ticket = ticket
+        finally:
+            self._mark_dependents(moved)
+
+    def _bind_snapshot(
+        self, name: TableName, entry: _Entry, dataset: DeltaDataset, moved: set[TableName]
+    ) -> None:
+        if dataset is not entry.dataset:
+            self._attach(name, dataset)
+            entry.dataset = dataset
+            moved.add(name)
+
+    def _mark_dependents(self, moved: set[TableName]) -> None:
+        pending = set(moved)
+        while pending:
+            changed = pending.pop()
+            for name, entry in self._entries.items():
+                if changed in entry.dataset.depends and not entry.stale:
+                    entry.stale = True
+                    pending.add(name)
+
+    def _rebind_views(self, names: frozenset[TableName]) -> None:
+        """Plan stale views anew, those that others read first."""
+        ordered: dict[TableName, Dataset] = {}
+        for name in names:
+            self._visit(name, ordered)
+        for name, dataset in ordered.items():
+            entry = self._entries[name]
+            if entry.stale:
+                self._attach(name, dataset)
+                entry.stale = False
+
+    def _visit(
+        self, name: TableName, ordered: dict[TableName, Dataset], path: tuple[TableName, ...] = ()
+    ) -> None:
+        entry = self._entries.get(name)
+        if entry is None or name in ordered or name in path:
+            return
+        for dependency in sorted(entry.dataset.depends):
+            self._visit(dependency, ordered, (*path, name))
+        ordered[name] = entry.dataset
+
+    def _refuse_cycle(self, name: TableName, view: ViewDataset) -> None:
+        pending = list(view.depends) if view.exact else []
+        seen: set[TableName] = set()
+        while pending:
+            dependency = pending.pop()
+            if dependency == name:
+                raise ViewCycleError(
+                    f"View {self._relative(name)} would read itself; "
+                    "register it under a name that its query does not use."
+                )
+            entry = self._entries.get(dependency)
+            if entry is None or dependency in seen:
+                continue
+            seen.add(dependency)
+            if not isinstance(entry.dataset, ViewDataset) or entry.dataset.exact:
+                pending.extend(entry.dataset.depends)

@@ -1,0 +1,228 @@
+"""What can go wrong in a session.
+
+Each class has a stable ``code``::
+
+    DfRuntimeError                   runtime-error
+    ├── ProfileError                 profile-invalid
+    ├── SessionClosedError           session-closed
+    ├── DependencyError              runtime-dependency-missing
+    ├── DatasetError                 dataset-invalid
+    │   ├── DatasetNameError         dataset-name-invalid
+    │   ├── DatasetUnknownError      dataset-unknown
+    │   ├── DatasetSourceError       dataset-source-invalid
+    │   ├── DatasetUnsupportedError  dataset-unsupported
+    │   └── ViewCycleError           dataset-view-cycle
+    ├── SqlError                     sql-invalid
+    │   ├── SqlSyntaxError           sql-syntax
+    │   ├── MultipleStatementsError  sql-multiple-statements
+    │   ├── UnknownTableError        sql-table-unknown
+    │   ├── UnknownColumnError       sql-column-unknown
+    │   ├── UnknownFunctionError     sql-function-unknown
+    │   ├── SqlTypeError             sql-type
+    │   ├── SqlUnsupportedError      sql-unsupported
+    │   ├── ParameterError           sql-parameter
+    │   └── PolicyError              sql-not-allowed
+    └── ExecutionError               query-failed
+        ├── ResourceError            query-resources
+        ├── StreamConsumedError      query-stream-consumed
+        └── CancelledError           query-cancelled
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DfRuntimeError(Exception):
+    """Base of every error of this package.
+
+    Parameters
+    ----------
+    message : str
+        What failed, what was found and what to do. The code is appended when the error is printed.
+
+    Attributes
+    ----------
+    code : str
+        A stable identifier to branch on; messages may change, codes do not.
+    """
+
+    code: ClassVar[str] = "runtime-error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.code}]"
+
+
+class ProfileError(DfRuntimeError, ValueError):
+    """A runtime profile has a value that no session can be opened with."""
+
+    code = "profile-invalid"
+
+
+class SessionClosedError(DfRuntimeError):
+    """A session was used after it was closed."""
+
+    code = "session-closed"
+
+
+class DependencyError(DfRuntimeError, ImportError):
+    """An optional package that the call needs is not installed."""
+
+    code = "runtime-dependency-missing"
+
+
+class DatasetError(DfRuntimeError):
+    """A dataset could not be registered or resolved."""
+
+    code = "dataset-invalid"
+
+
+class DatasetNameError(DatasetError, ValueError):
+    """A dataset name is empty or names the engine's own schema."""
+
+    code = "dataset-name-invalid"
+
+
+class DatasetUnknownError(DatasetError, KeyError):
+    """No dataset is registered under the name."""
+
+    code = "dataset-unknown"
+
+
+class DatasetSourceError(DatasetError, TypeError):
+    """What was given to `Session.register` is no dataset, or its options contradict it."""
+
+    code = "dataset-source-invalid"
+
+
+class DatasetUnsupportedError(DatasetError):
+    """The engine cannot scan the dataset without the risk of a wrong answer."""
+
+    code = "dataset-unsupported"
+
+
+class ViewCycleError(DatasetError):
+    """A view would read itself."""
+
+    code = "dataset-view-cycle"
+
+
+class SqlError(DfRuntimeError, ValueError):
+    """The text of a query was refused before it ran.
+
+    Parameters
+    ----------
+    message : str
+        What failed, with the caret line where the position is known.
+    query : str, optional
+        The text of the query.
+    line, column : int, optional
+        Position in the text, counted from 1; None where it is not known.
+    suggestions : tuple of str, optional
+        Names in scope that are close to the one not found, as SQL needs them written.
+    """
+
+    code = "sql-invalid"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        query: str = "",
+        line: int | None = None,
+        column: int | None = None,
+        suggestions: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.query = query
+        self.line = line
+        self.column = column
+        self.suggestions = suggestions
+
+
+class SqlSyntaxError(SqlError):
+    """The text is not SQL."""
+
+    code = "sql-syntax"
+
+
+class MultipleStatementsError(SqlError):
+    """The text holds more than one statement."""
+
+    code = "sql-multiple-statements"
+
+
+class UnknownTableError(SqlError):
+    """The query names a table that is not registered."""
+
+    code = "sql-table-unknown"
+
+
+class UnknownColumnError(SqlError):
+    """The query names a column that no table in scope has."""
+
+    code = "sql-column-unknown"
+
+
+class AmbiguousColumnError(SqlError):
+    """The query names a column that several tables in scope have."""
+
+    code = "sql-column-ambiguous"
+
+
+class UnknownFunctionError(SqlError):
+    """The query calls a function that the engine does not have."""
+
+    code = "sql-function-unknown"
+
+
+class SqlTypeError(SqlError):
+    """The query combines types that do not go together."""
+
+    code = "sql-type"
+
+
+class SqlUnsupportedError(SqlError):
+    """The query is valid SQL that the engine does not implement."""
+
+    code = "sql-unsupported"
+
+
+class ParameterError(SqlError):
+    """A parameter is missing, unused, or has a value that is no Arrow value."""
+
+    code = "sql-parameter"
+
+
+class PolicyError(SqlError):
+    """The policy of the session or of the call does not allow the statement."""
+
+    code = "sql-not-allowed"
+
+
+class ExecutionError(DfRuntimeError):
+    """A query failed while it ran."""
+
+    code = "query-failed"
+
+
+class ResourceError(ExecutionError):
+    """A query needed more memory or spill space than the profile grants."""
+
+    code = "query-resources"
+
+
+class StreamConsumedError(ExecutionError):
+    """A one-shot stream was scanned a second time."""
+
+    code = "query-stream-consumed"
+
+
+class CancelledError(ExecutionError):
+    """A query was cancelled before it finished."""
+
+    code = "query-cancelled"

@@ -1,0 +1,103 @@
+"""What is known of a plan: its texts, what went into it, and where plans can be kept."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from df_runtime.datasets import DatasetIdentity
+
+
+class PlanArtifacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The plans of one query as the engine prints them.
+
+    Parameters
+    ----------
+    query : str
+        Text of the query.
+    logical : str
+        The plan as written.
+    optimized : str
+        The plan after the optimizer's rules.
+    physical : str
+        The plan as it runs.
+    analyzed : str, optional
+        The physical plan with what each operator did, if the query was run for it.
+    datasets : tuple of DatasetIdentity
+        What the plan reads, at which versions.
+    """
+
+    query: str
+    logical: str
+    optimized: str
+    physical: str
+    analyzed: str | None = None
+    datasets: tuple[DatasetIdentity, ...] = ()
+
+
+class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a plan depends on: equal inputs give equal plans.
+
+    Parameters
+    ----------
+    query : str
+        Canonical text: white space and the case of words outside quotes do not count.
+    parameter_types : tuple of (str, str)
+        Name and Arrow type of each parameter.
+    parameter_values : str
+        Hash of the values, which are constants of the plan; empty without parameters.
+    datasets : tuple of DatasetIdentity
+        Every dataset whose name occurs in the text, sorted by name.
+    settings : str
+        Hash of the profile and of the engine's settings.
+    functions : str
+        Hash of the function registry.
+    versions : tuple of (str, str)
+        Packages whose versions shape plans.
+    reusable : bool
+        Whether the plan means the same to another session. Not part of the identity.
+    """
+
+    query: str
+    parameter_types: tuple[tuple[str, str], ...] = ()
+    parameter_values: str = ""
+    datasets: tuple[DatasetIdentity, ...] = ()
+    settings: str = ""
+    functions: str = ""
+    versions: tuple[tuple[str, str], ...] = ()
+    reusable: bool = True
+
+
+class PlanStore(Protocol):
+    """Where a `SessionFactory` keeps plans between queries; `plan_cache.PlanCache` is one.
+
+    A plan has one user at a time, because cancelling and figures are by plan: `take` gives it away, and
+    `keep` gives it back. Implementations are called from many threads at once, and do not look into plans.
+    """
+
+    def take(self, inputs: PlanInputs) -> object | None:
+        """Give away a plan of these inputs, if there is one.
+
+        Parameters
+        ----------
+        inputs : PlanInputs
+
+        Returns
+        -------
+        object or None
+            What `keep` was given.
+        """
+        ...
+
+    def keep(self, inputs: PlanInputs, plan: object, *, size_bytes: int) -> None:
+        """Take a plan in, for whoever asks for the same inputs next.
+
+        Parameters
+        ----------
+        inputs : PlanInputs
+        plan : object
+        size_bytes : int
+            Estimate of the memory that the plan holds.
+        """
+        ...

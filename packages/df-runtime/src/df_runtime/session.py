@@ -1,0 +1,410 @@
+"""One session: names, queries, plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import pyarrow as pa
+
+from datafusion_ext import Engine, EngineError, Query
+from df_runtime import _ibis, _parameters
+from df_runtime._names import TableName
+from df_runtime._neighbour import Neighbour
+from df_runtime._parameters import Parameters
+from df_runtime._planning import Planner
+from df_runtime._registry import Registry
+from df_runtime._resolve import Dataset
+from df_runtime.datasets import DatasetResolution, DatasetSource
+from df_runtime.errors import DatasetUnknownError, SessionClosedError
+from df_runtime.plans import PlanArtifacts, PlanInputs
+from df_runtime.policy import SqlPolicy
+from df_runtime.profile import RuntimeProfile
+from df_runtime.result import Result
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    from datafusion import SessionContext
+
+    from df_runtime.factory import SessionFactory
+
+
+class Session:
+    """Datasets under names, and queries over them. `SessionFactory.open` makes sessions.
+
+    Names are read as SQL reads them after FROM: without quotes they are lower-cased, in double quotes they
+    are kept, dots separate catalog, schema and table. So `register("Orders", …)` answers to `Orders`,
+    `orders` and `"orders"`, and `register('"Orders"', …)` to `"Orders"` alone. Text that is no SQL name,
+    such as `my-table`, is the literal name, to be quoted in queries. Column names keep their case in the
+    data; a query must quote those that are not lower case.
+
+    Methods may be called from many threads at once.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        profile: RuntimeProfile,
+        *,
+        factory: SessionFactory,
+        planner: Planner,
+        new_context: Callable[[], SessionContext],
+    ) -> None:
+        self._engine: Engine | None = engine
+        self._profile = profile
+        self._factory = factory
+        self._planner = planner
+        self._registry = Registry(engine, profile)
+        self._neighbour = Neighbour(new_context)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget every dataset and release the engine; results that are being read stay valid."""
+        self._engine = None
+        self._registry.clear()
+        self._neighbour.close()
+
+    @property
+    def profile(self) -> RuntimeProfile:
+        """What the session was opened with."""
+        return self._profile
+
+    def register(
+        self,
+        name: str,
+        source: DatasetSource,
+        *,
+        version: int | None = None,
+        timestamp: datetime | str | None = None,
+    ) -> None:
+        """Make a dataset known under a name, in place of what had the name before.
+
+        A Delta table given by URI or as a `Table` is followed: each query reads its newest version, and one
+        version throughout. With `version` or `timestamp`, or as a `Snapshot`, it is pinned. A
+        `RecordBatchReader` can be scanned once; other Arrow data is kept in memory. A view is a query over
+        names that are known already.
+
+        Parameters
+        ----------
+        name : str
+            `table`, `schema.table` or `catalog.schema.table`, read as SQL reads it.
+        source : str, PathLike, Table, Snapshot, ChangeSet or Arrow data
+            A URI or path of a Delta table, the text of a query, or one of the objects named. Text that
+            starts with SELECT, WITH, VALUES, FROM or TABLE is a query; give a path of that name as a
+            `pathlib.Path`.
+        version : int, optional
+            Version of the Delta table.
+        timestamp : datetime or str, optional
+            Newest version committed by then.
+
+        Raises
+        ------
+        DatasetError
+            The name or the source cannot be used, or the engine cannot scan it; the message says why.
+        SqlError
+            The query of a view is wrong.
+        delta_io.DeltaIoError
+            The table cannot be opened.
+        """
+        self._opened()
+        self._registry.put(name, source, version=version, timestamp=timestamp)
+
+    def deregister(self, name: str) -> bool:
+        """Forget a dataset.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        bool
+            Whether the name was known.
+        """
+        self._opened()
+        return self._registry.remove(name)
+
+    def sql(self, query: str, *, params: Parameters | None = None, policy: SqlPolicy | None = None) -> Result:
+        """Plan a query; it runs when its rows are asked for.
+
+        Definitions and settings, where the policy allows them, take effect at once; INSERT and COPY when the
+        result is read.
+
+        Parameters
+        ----------
+        query : str
+            One statement.
+        params : mapping or sequence, optional
+            Values for `$name` (a mapping) or `$1`, `$2`, … (a sequence). They are bound as values, never as
+            text.
+        policy : SqlPolicy, optional
+            What the text may do; the profile's policy, which is read-only by default, if left out.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        SqlError
+            The text is wrong; line, column and the closest names are given where they are known.
+        PolicyError
+            The policy does not allow the statement.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from df_runtime import SessionFactory
+        >>> with SessionFactory().open() as session:
+        ...     session.register("orders", pa.table({"id": [1, 2, 3], "amount": [5, 7, 9]}))
+        ...     session.sql(
+        ...         "SELECT sum(amount) AS total FROM orders WHERE id > $least", params={"least": 1}
+        ...     ).show()
+        total
+        -----
+           16
+        (1 row)
+        """
+        engine = self._opened()
+        row = _parameters.bind(query, params)
+        allowed = policy or self._profile.policy
+        with self._registry.settled(query) as scope:
+            keeps = self._planner.stores and allowed.changes_nothing
+            inputs = self._planner.inputs(query, row, scope) if keeps else None
+            planned = self._planner.kept(inputs)
+            if planned is None:
+                planned = self._plan(engine, query, row, allowed)
+        return self._result(planned, query, inputs, scope)
+
+    def explain(
+        self,
+        query: str,
+        analyze: bool = False,
+        *,
+        params: Parameters | None = None,
+        policy: SqlPolicy | None = None,
+    ) -> PlanArtifacts:
+        """Describe how a query is planned.
+
+        Parameters
+        ----------
+        query : str
+            One statement.
+        analyze : bool
+            Run the query as well, and tell what each operator did.
+        params : mapping or sequence, optional
+            Values of the parameters.
+        policy : SqlPolicy, optional
+            What the text may do.
+
+        Returns
+        -------
+        PlanArtifacts
+
+        Raises
+        ------
+        SqlError
+            The text is wrong or not allowed.
+        """
+        return self.sql(query, params=params, policy=policy).explained(analyze=analyze)
+
+    def plan_inputs(self, query: str, *, params: Parameters | None = None) -> PlanInputs:
+        """Tell everything that the plan of a query depends on at this moment.
+
+        Parameters
+        ----------
+        query : str
+        params : mapping or sequence, optional
+
+        Returns
+        -------
+        PlanInputs
+        """
+        self._opened()
+        row = _parameters.bind(query, params)
+        with self._registry.settled(query) as scope:
+            return self._planner.inputs(query, row, scope)
+
+    def tables(self) -> tuple[str, ...]:
+        """Names of all datasets, as SQL needs them written, sorted.
+
+        Returns
+        -------
+        tuple of str
+        """
+        engine = self._opened()
+        names = (self._registry.read_name(name) for name in engine.tables())
+        return tuple(sorted(self._relative(name) for name in names))
+
+    def source(self, name: str) -> DatasetSource:
+        """Return what was registered under a name.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Table, Snapshot, ChangeSet, Arrow data or str
+            The object itself; a `Table` for a URI, the text for a view.
+
+        Raises
+        ------
+        DatasetUnknownError
+            Nothing is registered under the name.
+        """
+        return self._dataset(name).source
+
+    def schema(self, name: str) -> pa.Schema:
+        """Names and types of the columns of a dataset at its newest version.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        pyarrow.Schema
+
+        Raises
+        ------
+        DatasetUnknownError
+            Nothing is registered under the name.
+        """
+        engine = self._opened()
+        self._dataset(name)
+        complete = self._registry.read_name(name)
+        with self._registry.settled(complete.quoted()):
+            return pa.schema(engine.schema(complete.quoted()))
+
+    def resolution(self, name: str) -> DatasetResolution:
+        """How a name resolves: which table and version, how it is read, how large it is.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        DatasetResolution
+
+        Raises
+        ------
+        DatasetUnknownError
+            Nothing is registered under the name.
+        """
+        self._dataset(name)
+        complete = self._registry.read_name(name)
+        with self._registry.settled(complete.quoted()) as scope:
+            dataset = scope[complete]
+        return dataset.resolution(self._relative(complete))
+
+    def sibling(self) -> Session:
+        """Open an empty session of the same factory and profile.
+
+        Returns
+        -------
+        Session
+        """
+        return self._factory.open()
+
+    @property
+    def context(self) -> SessionContext:
+        """A context of the `datafusion` package over the same tables at their newest versions.
+
+        Its queries run in that package's own engine: right, and slower than `Session.sql`. Streams are left
+        out. The context is one and the same until the session closes; asking for it brings it up to date.
+        """
+        self._opened()
+        with self._registry.settled(None):
+            return self._neighbour.updated(self._registry.ordered())
+
+    def table(self, name: str) -> ir.Table:
+        """Name a dataset in Ibis expressions, to be run by `ibis`.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        ibis.Table
+
+        Raises
+        ------
+        DatasetUnknownError
+            Nothing is registered under the name.
+        """
+        return _ibis.unbound_table(self._registry.read_name(name), self.schema(name))
+
+    def ibis(self, expr: ir.Expr, *, params: Mapping[ir.Scalar, object] | None = None) -> Result:
+        """Plan an Ibis expression over tables of `table`.
+
+        Parameters
+        ----------
+        expr : ibis.Expr
+            A table, column or scalar expression.
+        params : mapping, optional
+            Values of `ibis.param` scalars.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        SqlError
+            The engine does not know something that the expression compiles to.
+        """
+        return self.sql(_ibis.compiled(expr, params))
+
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            raise SessionClosedError("The session is closed; open another one with `SessionFactory.open`.")
+        return self._engine
+
+    def _dataset(self, name: str) -> Dataset:
+        self._opened()
+        dataset = self._registry.get(name)
+        if dataset is None:
+            known = ", ".join(self.tables()) or "none"
+            raise DatasetUnknownError(f"No dataset {name!r} is registered; there are: {known}.")
+        return dataset
+
+    def _relative(self, name: TableName) -> str:
+        return name.relative(catalog=self._profile.catalog, schema=self._profile.schema)
+
+    def _plan(self, engine: Engine, query: str, row: pa.RecordBatch | None, policy: SqlPolicy) -> Query:
+        try:
+            return engine.sql(
+                query,
+                params=row,
+                allow_ddl=policy.ddl,
+                allow_dml=policy.dml,
+                allow_statements=policy.statements,
+            )
+        except EngineError as error:
+            raise self._registry.diagnosed(error, query) from error
+        finally:
+            if not policy.changes_nothing:
+                self._planner.forget_environment()
+
+    def _result(
+        self, planned: Query, query: str, inputs: PlanInputs | None, scope: Mapping[TableName, Dataset]
+    ) -> Result:
+        return Result(
+            planned,
+            query,
+            datasets=tuple(dataset.identity(name) for name, dataset in sorted(scope.items())),
+            translate=lambda error: self._registry.diagnosed(error, query),
+            give_back=self._planner.keeper(inputs, scope),
+        )

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import json
+import pickle
+import threading
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import delta_io
+from df_runtime import (
+    DatasetSourceError,
+    DatasetUnknownError,
+    DatasetUnsupportedError,
+    SessionClosedError,
+    SessionFactory,
+    ViewCycleError,
+)
+from df_runtime.testing import arrow_tables, delta_table
+
+
+def values(session, query):
+    return session.sql(query).to_arrow().to_pylist()
+
+
+@pytest.fixture
+def table(tmp_path):
+    return delta_table(tmp_path / "orders", {"id": [1, 2], "amount": [10, 20]})
+
+
+def more(table, *ids):
+    return table.write(pa.table({"id": list(ids), "amount": [10 * i for i in ids]}))
+
+
+def test_a_table_is_followed(session, table):
+    session.register("orders", table)
+    assert values(session, "SELECT count(*) AS n FROM orders") == [{"n": 2}]
+
+    more(table, 3)
+    assert values(session, "SELECT count(*) AS n FROM orders") == [{"n": 3}]
+    assert session.resolution("orders").version == table.snapshot().version
+
+
+@pytest.mark.parametrize("form", [str, lambda uri: __import__("pathlib").Path(uri)], ids=["text", "path"])
+def test_a_place_is_a_table(session, table, form):
+    session.register("orders", form(table.uri))
+    more(table, 3)
+
+    assert values(session, "SELECT count(*) AS n FROM orders") == [{"n": 3}]
+    assert isinstance(session.source("orders"), delta_io.Table)
+
+
+def test_a_snapshot_and_a_version_are_pinned(session, table):
+    pinned = table.snapshot()
+    session.register("by_snapshot", pinned)
+    session.register("by_version", table, version=pinned.version)
+    session.register("by_time", table.uri, timestamp=pinned.timestamp)
+    more(table, 3)
+
+    for name in ("by_snapshot", "by_version", "by_time"):
+        assert values(session, f"SELECT count(*) AS n FROM {name}") == [{"n": 2}], name
+        assert session.resolution(name).pinned
+    assert session.source("by_snapshot") is pinned
+
+
+def test_a_resolution_tells_what_is_read(session, table):
+    session.register("orders", table)
+    session.register("totals", "SELECT sum(amount) AS total FROM orders")
+    snapshot = table.snapshot()
+
+    found = session.resolution("orders")
+    assert (found.kind, found.provider, found.pinned) == ("delta", "native", False)
+    assert (found.uri, found.version, found.table_id) == (table.uri, snapshot.version, snapshot.table_id)
+    assert found.schema_identity_hash == snapshot.schema_identity_hash
+    assert (found.files, found.rows) == (1, 2)
+    assert found.bytes == sum(snapshot.add_actions()["size_bytes"].to_pylist())
+    assert session.resolution("totals").depends == ('"datafusion"."public"."orders"',)
+
+
+def test_a_new_column_is_seen_also_through_a_view(session, tmp_path):
+    folder = tmp_path / "orders"
+    session.register("orders", delta_table(folder, {"id": [1]}))
+    session.register("all_orders", "SELECT * FROM orders")
+    session.register("again", "SELECT * FROM all_orders")
+    assert values(session, "SELECT * FROM again") == [{"id": 1}]
+
+    replacement = pa.table({"id": [2], "note": ["x"]})
+    __import__("deltalake").write_deltalake(
+        str(folder), replacement, mode="overwrite", schema_mode="overwrite"
+    )
+
+    assert values(session, "SELECT note FROM again") == [{"note": "x"}]
+    assert session.schema("again").names == ["id", "note"]
+
+
+def test_a_table_made_anew_in_the_same_place_is_another(session, tmp_path):
+    folder = tmp_path / "orders"
+    session.register("orders", delta_table(folder, {"id": [1]}).uri)
+    assert values(session, "SELECT * FROM orders") == [{"id": 1}]
+
+    folder.rename(tmp_path / "old")
+    delta_table(folder, {"id": [2]})
+
+    assert values(session, "SELECT * FROM orders") == [{"id": 2}]
+
+
+def test_the_name_of_a_view_can_be_given_to_another_query(session):
+    session.register("t", pa.table({"a": [1, 2]}))
+    session.register("low", "SELECT a FROM t WHERE a < 2")
+    session.register("upper", "SELECT a * 10 AS a FROM low")
+    assert values(session, "SELECT a FROM upper") == [{"a": 10}]
+
+    session.register("mid", "SELECT a FROM t WHERE a = 2")
+    session.register("low", "SELECT a FROM mid")
+    assert values(session, "SELECT a FROM upper") == [{"a": 20}]
+
+    session.register("t", pa.table({"a": [2, 2]}))
+    assert values(session, "SELECT a FROM upper") == [{"a": 20}, {"a": 20}]
+
+
+def test_a_view_cannot_read_itself(session):
+    session.register("t", pa.table({"a": [1]}))
+    session.register("u", "SELECT a FROM t")
+    session.register("v", "SELECT a FROM u")
+
+    with pytest.raises(ViewCycleError, match=r"\[dataset-view-cycle\]"):
+        session.register("u", "SELECT a FROM v")
+    assert values(session, "SELECT a FROM v") == [{"a": 1}]
+
+
+def test_a_name_that_occurs_in_another_sense_is_no_cycle(session):
+    session.register("t", pa.table({"a": [1]}))
+    session.register("v", "SELECT a AS w FROM t")
+    session.register("w", "WITH v AS (SELECT 7 AS a) SELECT a FROM v")
+    session.register("v", "SELECT 2 AS w, a FROM w")
+
+    assert values(session, "SELECT * FROM v") == [{"w": 2, "a": 7}]
+
+
+def test_changes_are_rows_like_any(session, table):
+    since = table.snapshot().version
+    more(table, 3, 4)
+    session.register("changes", table.changes(since))
+
+    query = "SELECT _change_type, sum(amount) AS total FROM changes GROUP BY _change_type"
+    assert values(session, query) == [{"_change_type": "insert", "total": 70}]
+    assert values(session, "SELECT count(*) AS n FROM changes a JOIN changes b ON a.id = b.id") == [{"n": 2}]
+
+
+@pytest.mark.parametrize("source", [3, None, [1], {"a": [1]}, object()])
+def test_what_is_no_dataset_is_refused(session, source):
+    with pytest.raises(DatasetSourceError, match=r"\[dataset-source-invalid\]"):
+        session.register("t", source)
+
+
+def test_a_version_needs_a_table(session, table):
+    for source in (table.snapshot(), pa.table({"a": [1]}), "SELECT 1 AS a"):
+        with pytest.raises(DatasetSourceError, match="no versions"):
+            session.register("t", source, version=1)
+
+
+def test_a_place_without_a_table_is_refused(session, tmp_path):
+    with pytest.raises(delta_io.DeltaIoError):
+        session.register("t", str(tmp_path / "absent"))
+    assert session.tables() == ()
+
+
+def test_an_unknown_name_lists_the_known_ones(session):
+    session.register("orders", pa.table({"a": [1]}))
+    for ask in (session.source, session.resolution, session.schema, session.table):
+        with pytest.raises(DatasetUnknownError, match="there are: orders"):
+            ask("nothing")
+
+
+def test_a_sibling_is_empty_and_alike(session, table):
+    session.register("orders", table)
+    with session.sibling() as sibling:
+        assert sibling.tables() == ()
+        assert sibling.profile == session.profile
+        sibling.register("orders", table, version=0)
+        assert values(sibling, "SELECT count(*) AS n FROM orders") == [{"n": 0}]
+    assert values(session, "SELECT count(*) AS n FROM orders") == [{"n": 2}]
+
+
+def test_a_closed_session_says_so(session):
+    session.close()
+    for use in (lambda: session.sql("SELECT 1"), session.tables, lambda: session.register("t", "SELECT 1")):
+        with pytest.raises(SessionClosedError, match=r"\[session-closed\]"):
+            use()
+    session.close()
+
+
+def test_one_query_sees_one_version(session, table):
+    session.register("orders", table)
+    session.register("same_orders", table.uri)
+    query = (
+        "SELECT (SELECT count(*) FROM orders) AS a, (SELECT count(*) FROM same_orders) AS b, "
+        "(SELECT count(*) FROM orders) AS c"
+    )
+    stop = threading.Event()
+    seen: list[dict[str, int]] = []
+
+    def read():
+        while not stop.is_set():
+            seen.extend(values(session, query))
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(10):
+        more(table, number)
+    stop.set()
+    for reader in readers:
+        reader.join()
+
+    assert seen
+    assert all(row["a"] == row["b"] == row["c"] for row in seen)
+    assert values(session, query) == [{"a": 12, "b": 12, "c": 12}]
+
+
+def test_the_neighbour_sees_the_same_tables(session, table):
+    session.register("orders", table)
+    session.register("sales.small", pa.table({"id": [1]}))
+    session.register("totals", "SELECT sum(amount) AS total FROM orders JOIN sales.small USING (id)")
+    assert session.context.sql("SELECT total FROM totals").to_pylist() == [{"total": 10}]
+
+    more(table, 1)
+    assert session.context.sql("SELECT total FROM totals").to_pylist() == [{"total": 20}]
+    assert session.context is session.context
+    session.deregister("totals")
+    assert not session.context.table_exist("totals")
+
+
+def multiset(rows):
+    return sorted(pickle.dumps(tuple(row.values())) for row in rows)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_scan_gives_the_rows_written(tmp_path_factory, data):
+    duckdb = pytest.importorskip("duckdb")
+    first = data.draw(arrow_tables())
+    parts = [first, *(first.slice(0, n) for n in data.draw(st.lists(st.integers(1, 9), max_size=2)))]
+    table = delta_table(tmp_path_factory.mktemp("lake") / "t", first)
+    for part in parts[1:]:
+        table.write(part)
+    everything = pa.concat_tables(parts)
+    column = data.draw(st.sampled_from(first.schema.names))
+
+    with SessionFactory().open() as session, duckdb.connect() as other:
+        session.register("t", table)
+        other.register("t", everything)
+        assert multiset(values(session, "SELECT * FROM t")) == multiset(everything.to_pylist())
+        for query in (
+            f"SELECT count(*), count({column}), count(DISTINCT {column}) FROM t",
+            f"SELECT count(*) FROM t WHERE {column} IS NULL",
+            f"SELECT count(*) FROM t WHERE {column} >= (SELECT max({column}) FROM t)",
+        ):
+            (ours,) = values(session, query)
+            assert tuple(ours.values()) == other.sql(query).fetchall()[0]
+
+
+def test_a_table_that_can_no_longer_be_scanned_is_refused_and_the_rest_goes_on(session, tmp_path):
+    plain = delta_table(tmp_path / "plain", {"id": [1]})
+    session.register("plain", plain)
+    session.register("ids", "SELECT id FROM plain")
+    table = delta_table(tmp_path / "mapped", {"id": [1]})
+    session.register("mapped", table)
+    query = "SELECT ids.id FROM ids JOIN mapped USING (id)"
+    assert values(session, query) == [{"id": 1}]
+
+    map_columns(tmp_path / "mapped")
+    plain.write(pa.table({"id": [2]}))
+    with pytest.raises(DatasetUnsupportedError, match=r"column mapping.*\[dataset-unsupported\]"):
+        session.sql(query)
+    assert values(session, "SELECT count(*) AS n FROM ids") == [{"n": 2}]
+
+
+def map_columns(folder):
+    """Commit the metadata of a table with column mapping, as another writer would."""
+    log = folder / "_delta_log"
+    first = [json.loads(line) for line in (log / f"{0:020}.json").read_text(encoding="utf-8").splitlines()]
+    metadata = next(action for action in first if "metaData" in action)
+    schema = json.loads(metadata["metaData"]["schemaString"])
+    for number, field in enumerate(schema["fields"], start=1):
+        field["metadata"] |= {
+            "delta.columnMapping.id": number,
+            "delta.columnMapping.physicalName": f"col-{number}",
+        }
+    metadata["metaData"]["schemaString"] = json.dumps(schema)
+    metadata["metaData"]["configuration"] |= {
+        "delta.columnMapping.mode": "name",
+        "delta.columnMapping.maxColumnId": str(len(schema["fields"])),
+    }
+    protocol = {"protocol": {"minReaderVersion": 2, "minWriterVersion": 5}}
+    newest = max(int(path.stem) for path in log.glob("*.json"))
+    text = "\n".join(json.dumps(action) for action in (protocol, metadata))
+    (log / f"{newest + 1:020}.json").write_text(text + "\n", encoding="utf-8")

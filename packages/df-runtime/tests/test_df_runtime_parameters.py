@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from df_runtime import ParameterError, SessionFactory
+
+
+@given(
+    st.one_of(
+        st.booleans(),
+        st.integers(-(2**63), 2**63 - 1),
+        st.floats(allow_nan=False),
+        st.text(),
+        st.binary(),
+        st.decimals(-(10**6), 10**6, places=3),
+        st.dates(),
+        st.datetimes(timezones=st.just(dt.UTC)),
+    )
+)
+def test_a_value_comes_back_as_it_was(value):
+    with SessionFactory().open() as session:
+        (row,) = session.sql("SELECT $value AS value", params={"value": value}).to_arrow().to_pylist()
+
+    assert row["value"] == value
+
+
+def test_numbers_and_names(session):
+    assert session.sql("SELECT $1 - $2 AS x", params=[5, 3]).to_arrow().to_pylist() == [{"x": 2}]
+    assert session.sql("SELECT concat($a, $b) AS x", params={"a": "1", "$b": "2"}).to_arrow().to_pylist() == [
+        {"x": "12"}
+    ]
+
+
+def test_a_value_is_never_text_of_the_query(session):
+    session.register("t", pa.table({"name": ["x", "y"]}))
+    attack = "x' OR '1' = '1"
+
+    assert session.sql("SELECT * FROM t WHERE name = $name", params={"name": attack}).to_arrow().num_rows == 0
+
+
+def test_null_and_typed_values(session):
+    query = "SELECT arrow_typeof($value) AS type"
+    scalar = pa.scalar(decimal.Decimal("1.50"), pa.decimal128(9, 2))
+
+    assert session.sql("SELECT $value IS NULL AS x", params={"value": None}).to_arrow()["x"].to_pylist() == [
+        True
+    ]
+    assert "9, 2" in session.sql(query, params={"value": scalar}).to_arrow()["type"][0].as_py()
+    assert (
+        session.sql(query, params={"value": pa.scalar(1, pa.int16())}).to_arrow()["type"][0].as_py()
+        == "Int16"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "params", "finding"),
+    [
+        ("SELECT $a", None, r"\$a has no value"),
+        ("SELECT $a + $b", {"a": 1}, r"\$b has no value; given: \$a"),
+        ("SELECT $a", {"a": 1, "b": 2}, r"no parameter \$b; it has: \$a"),
+        ("SELECT '$a'", {"a": 1}, "no parameter"),
+        ("SELECT $1", [], "has no value"),
+        ("SELECT $a", {"a": object()}, "no Arrow value"),
+        ("SELECT $1", "text", "a sequence of values"),
+    ],
+)
+def test_wrong_parameters_are_refused(session, query, params, finding):
+    with pytest.raises(ParameterError, match=finding):
+        session.sql(query, params=params)
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT '$a' AS x", 'SELECT 1 AS "$a"', "SELECT 1 -- $a", "SELECT $$a$$ AS x"]
+)
+def test_a_dollar_elsewhere_is_no_parameter(session, query):
+    assert session.sql(query).to_arrow().num_rows == 1

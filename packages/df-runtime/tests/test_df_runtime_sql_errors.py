@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import contextlib
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from df_runtime import (
+    AmbiguousColumnError,
+    DfRuntimeError,
+    MultipleStatementsError,
+    SessionFactory,
+    SqlError,
+    SqlSyntaxError,
+    UnknownColumnError,
+    UnknownFunctionError,
+    UnknownTableError,
+)
+
+ORDERS = pa.table({"id": [1], "amount": [2.5], "Customer": ["x"]})
+
+
+@pytest.fixture
+def shop(session):
+    session.register("orders", ORDERS)
+    session.register("sales.customers", pa.table({"id": [1], "name": ["x"]}))
+    return session
+
+
+def caught(session, query, kind):
+    with pytest.raises(kind) as found:
+        session.sql(query)
+    assert type(found.value) is kind
+    assert str(found.value).endswith(f"[{kind.code}]")
+    assert found.value.query == query
+    return found.value
+
+
+def marked(error):
+    """What the caret line underlines."""
+    lines = str(error).split("\n")
+    row = next(index for index, line in enumerate(lines) if set(line.strip()) == {"^"})
+    start = lines[row].index("^")
+    return lines[row - 1][start : start + lines[row].count("^")]
+
+
+@pytest.mark.parametrize(
+    ("query", "line", "column", "word", "suggestion"),
+    [
+        ("SELECT id FROM ordrs", 1, 16, "ordrs", "orders"),
+        ("SELECT id\nFROM\n  Ordesr o", 3, 3, "Ordesr", "orders"),
+        ("SELECT id FROM custmers", 1, 16, "custmers", "sales.customers"),
+        ("SELECT * FROM orders JOIN sales.custs c USING (id)", 1, 33, "custs", None),
+    ],
+)
+def test_an_unknown_table(shop, *, query, line, column, word, suggestion):
+    error = caught(shop, query, UnknownTableError)
+
+    assert (error.line, marked(error)) == (line, word)
+    assert error.column == column
+    assert suggestion is None or error.suggestions[0] == suggestion
+
+
+@pytest.mark.parametrize(
+    ("query", "line", "column", "word", "suggestion"),
+    [
+        ("SELECT amout FROM orders", 1, 8, "amout", "amount"),
+        ("SELECT o.amout FROM orders o", 1, 10, "amout", "amount"),
+        ("SELECT id,\n\t amout + 1\nFROM orders", 2, 3, "amout", "amount"),
+        ("SELECT id FROM orders WHERE amnt > 1", 1, 29, "amnt", "amount"),
+        ("SELECT customer FROM orders", 1, 8, "customer", '"Customer"'),
+        (
+            "WITH t AS (SELECT id AS order_key FROM orders) SELECT orderkey FROM t",
+            1,
+            55,
+            "orderkey",
+            "order_key",
+        ),
+    ],
+)
+def test_an_unknown_column(shop, *, query, line, column, word, suggestion):
+    error = caught(shop, query, UnknownColumnError)
+
+    assert (error.line, error.column, marked(error)) == (line, column, word)
+    assert error.suggestions[0] == suggestion
+
+
+def test_a_column_that_needs_quotes_says_so(shop):
+    assert "lower-cased" in str(caught(shop, "SELECT Customer FROM orders", UnknownColumnError))
+
+
+def test_an_unknown_function(shop):
+    error = caught(shop, "SELECT id, suum(amount) FROM orders GROUP BY id", UnknownFunctionError)
+
+    assert (error.line, error.column, marked(error)) == (1, 12, "suum")
+    assert "sum" in error.suggestions
+
+
+def test_a_column_of_two_tables(shop):
+    caught(shop, "SELECT id FROM orders, sales.customers", AmbiguousColumnError)
+
+
+@pytest.mark.parametrize(
+    ("query", "line", "column"),
+    [("SELEC id FROM orders", 1, 1), ("SELECT id\nFORM orders o", 2, 6), ("SELECT (id FROM orders", 1, 12)],
+)
+def test_text_that_is_not_sql(shop, query, line, column):
+    error = caught(shop, query, SqlSyntaxError)
+
+    assert (error.line, error.column) == (line, column)
+
+
+def test_a_keyword_that_is_nearly_one(shop):
+    assert caught(shop, "SELEC id FROM orders", SqlSyntaxError).suggestions == ("SELECT",)
+
+
+@pytest.mark.parametrize("query", ["", "   ", "-- nothing", ";", "SELECT '\ud800'"])
+def test_no_statement_at_all(shop, query):
+    with pytest.raises(SqlError):
+        shop.sql(query)
+
+
+def test_a_second_statement(shop):
+    error = caught(shop, "SELECT 1; SELECT 2", MultipleStatementsError)
+
+    assert (error.line, error.column) == (1, 11)
+
+
+@pytest.mark.parametrize("query", ["SELECT 1;", "SELECT ';' AS x", "SELECT 1 -- ; x", "SELECT /* ; */ 1"])
+def test_a_semicolon_that_ends_or_hides(shop, query):
+    assert shop.sql(query).to_arrow().num_rows == 1
+
+
+def test_a_wrong_view_names_the_view_and_is_not_registered(shop):
+    with pytest.raises(UnknownColumnError, match="View totals") as found:
+        shop.register("totals", "SELECT sum(amout) FROM orders")
+
+    assert found.value.suggestions == ("amount",)
+    assert "totals" not in shop.tables()
+
+
+def test_a_view_whose_table_is_gone_says_so_when_it_is_used(shop):
+    shop.register("totals", "SELECT sum(amount) AS total FROM orders")
+    shop.deregister("orders")
+
+    with pytest.raises(UnknownTableError, match="View totals"):
+        shop.sql("SELECT * FROM totals")
+
+    shop.register("orders", pa.table({"amount": [1, 2]}))
+    assert shop.sql("SELECT * FROM totals").to_arrow().to_pylist() == [{"total": 3}]
+
+
+WORDS = st.sampled_from(
+    [
+        "SELECT",
+        "FROM",
+        "WHERE",
+        "GROUP",
+        "BY",
+        "orders",
+        "id",
+        "amount",
+        "(",
+        ")",
+        ",",
+        "*",
+        ".",
+        "'",
+        '"',
+        ";",
+        "--",
+        "/*",
+        "*/",
+        "$1",
+        "$a",
+        "1",
+        "1e9",
+        "AS",
+        "JOIN",
+        "ON",
+        "é",
+        "\x00",
+        "\\",
+        "::",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(WORDS, max_size=12).map(" ".join) | st.text(max_size=40))
+def test_any_text_is_answered_or_refused_in_our_words(text):
+    with SessionFactory().open() as session:
+        session.register("orders", ORDERS)
+        with contextlib.suppress(DfRuntimeError):
+            session.sql(text).to_arrow()
