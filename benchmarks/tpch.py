@@ -1,0 +1,145 @@
+"""TPC-H through a Freshlake session, and through the other ways to reach the same files.
+
+Run ``uv run python benchmarks/tpch.py``. With ``--write docs/performance.md`` the tables
+replace the ones in that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+
+from _timing import Timing, Timings, disagreements, measure
+from _tpch_data import lookup_queries, prepare, tpch_queries
+from _ways import WAYS, Way
+
+DATA = Path(__file__).parent / ".data"
+BEGIN, END = "<!-- tpch: begin -->", "<!-- tpch: end -->"
+PACKAGES = ("datafusion-ext", "df-runtime", "delta-io", "datafusion", "deltalake", "duckdb", "pyarrow")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prepare the data, compare the answers, measure, and report."""
+    options = parse_arguments(arguments)
+    lake = prepare(options.data / f"tpch-sf{options.scale}", options.scale)
+    ways = {name: WAYS[name](lake) for name in options.ways}
+    groups = {"TPC-H": tpch_queries(options.scale), "look-ups": lookup_queries(lake)}
+    queries = {name: text for group in groups.values() for name, text in group.items()}
+    if wrong := disagreements(ways, queries):
+        print("\n".join(wrong), file=sys.stderr)
+        return 1
+    timings = measure(ways, queries, rounds=options.rounds, seed=options.seed)
+    report = render(ways, groups, timings, options)
+    print(report)
+    if options.write:
+        replace_report(options.write, report)
+    return 0
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="TPC-H over one set of Delta tables, several ways.")
+    parser.add_argument("--scale", type=Decimal, default=Decimal(1), help="scale factor (1)")
+    parser.add_argument("--rounds", type=int, default=7, help="timed rounds (7)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the orders within the rounds (0)")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="what to compare (all)")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder that keeps the data between runs")
+    parser.add_argument("--write", type=Path, help="Markdown file whose tables to replace")
+    return parser.parse_args(arguments)
+
+
+def render(
+    ways: Mapping[str, Way],
+    groups: Mapping[str, Mapping[str, str]],
+    timings: Timings,
+    options: argparse.Namespace,
+) -> str:
+    """Write the report in Markdown."""
+    tpch, lookups = groups["TPC-H"], groups["look-ups"]
+    totals = {
+        (way, "**22 queries**"): sum((timings[way, query] for query in tpch), Timing(best=0.0, median=0.0))
+        for way in ways
+    }
+    rows = table(ways, list(tpch), timings) + table(ways, ["**22 queries**"], totals)[2:]
+    ratios = {**timings, **totals}
+    return "\n\n".join(
+        [
+            setting(options),
+            "Milliseconds, best / median:",
+            "\n".join(rows),
+            "\n".join(table(ways, list(lookups), timings)),
+            "Our time as a multiple of theirs, best / median (below 1 is faster):",
+            "\n".join(ratio_table(ways, ["**22 queries**", *lookups], ratios)),
+        ]
+    )
+
+
+def setting(options: argparse.Namespace) -> str:
+    """Say where, when and with what the figures came about."""
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (
+        f"Scale factor {options.scale}, {options.rounds} rounds, {datetime.now(UTC):%Y-%m-%d}, "
+        f"{os.cpu_count()} cores ({processor()}), Python {platform.python_version()}, {versions}."
+    )
+
+
+def processor() -> str:
+    """Name the processor, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", info.read_text(encoding="utf-8")) if info.exists() else None
+    return found.group(1).strip() if found else platform.machine()
+
+
+def table(ways: Mapping[str, Way], queries: Sequence[str], timings: Timings) -> list[str]:
+    """Write one row per query, one column per way."""
+    head = ["query", *(way.title for way in ways.values())]
+    body = [[query, *(milliseconds(timings[way, query]) for way in ways)] for query in queries]
+    return markdown(head, body)
+
+
+def ratio_table(ways: Mapping[str, Way], queries: Sequence[str], timings: Timings) -> list[str]:
+    """Write the first way's time as a multiple of each other's."""
+    first, *others = ways
+    head = ["query", *(ways[other].title for other in others)]
+    body = [
+        [query, *(multiple(timings[first, query], timings[other, query]) for other in others)]
+        for query in queries
+    ]
+    return markdown(head, body)
+
+
+def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Lay out a table with right-aligned figures."""
+    rule = "|---|" + "---:|" * (len(head) - 1)
+    return [f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(cells)} |" for cells in body)]
+
+
+def milliseconds(timing: Timing) -> str:
+    """Write a time with a decimal where it matters."""
+    digits = 1 if timing.best < 0.1 else 0
+    return f"{timing.best * 1e3:,.{digits}f} / {timing.median * 1e3:,.{digits}f}"
+
+
+def multiple(ours: Timing, theirs: Timing) -> str:
+    """Write how many times as long ours takes."""
+    return f"{ours.best / theirs.best:.2f} / {ours.median / theirs.median:.2f}"
+
+
+def replace_report(path: Path, report: str) -> None:
+    """Put a report between the marks in a file."""
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    path.write_text(f"{before}{BEGIN}\n\n{report}\n\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
