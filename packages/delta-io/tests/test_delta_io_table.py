@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -54,6 +58,32 @@ def test_create_makes_version_zero_with_the_feed_on(table):
     assert snapshot.schema_identity_hash == SPEC.schema_identity_hash
     with pytest.raises(TableExistsError):
         Table.create(table.uri, SPEC)
+
+
+def test_of_many_creators_at_once_exactly_one_creates_the_table(tmp_path):
+    barrier = threading.Barrier(6)
+
+    def create(place):
+        barrier.wait()
+        try:
+            return Table.create(place, SPEC).snapshot().table_id
+        except TableExistsError:
+            return None
+
+    with ThreadPoolExecutor(6) as pool:
+        for round_ in range(15):
+            place = tmp_path / str(round_)
+            created = [made for made in pool.map(create, [place] * 6) if made is not None]
+            snapshot = Table(place).snapshot()
+            assert created == [snapshot.table_id]
+            assert snapshot.version == 0
+
+
+def test_the_first_commit_names_the_place_of_the_table(table):
+    info = table.commit_info(0)
+    assert info.operation == "CREATE TABLE"
+    assert info.parameters["location"] == Path(table.uri).as_uri()
+    assert [path.name for path in (Path(table.uri) / "_delta_log").iterdir()] == [f"{0:020}.json"]
 
 
 def test_rows_written_are_read_back_with_partition_values_decoded(table):

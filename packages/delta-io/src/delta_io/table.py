@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from deltalake import DeltaTable, Schema
 
 from delta_io import _log
 from delta_io._commit import CommitInfo, describe
+from delta_io._creation import create_table, table_exists
 from delta_io._handles import Handles
 from delta_io._map_errors import mapped
 from delta_io.changes import ChangeSet, find_changes
-from delta_io.errors import OptionError, SchemaMismatchError, TableExistsError, VersionNotFoundError
+from delta_io.errors import OptionError, SchemaMismatchError, VersionNotFoundError
 from delta_io.mutations import Mutations
 from delta_io.policy import WritePolicy
 from delta_io.snapshot import Snapshot
@@ -115,23 +113,9 @@ class Table(Mutations):
         """
         location = Location(uri, storage_options)
         chosen = policy or WritePolicy()
-        if _exists(location):
-            raise TableExistsError(
-                f"cannot create {location.shown!r}", "a table is there", "Open it instead."
-            )
         delta = spec.to_delta()
         feed = {_FEED: "true"} if chosen.cdf.enabled else {}
-        with mapped(location, "creating"):
-            DeltaTable.create(
-                location.root,
-                Schema.from_json(str(delta)),
-                partition_by=list(delta.partition_columns),
-                name=delta.name,
-                description=delta.description,
-                configuration=feed | delta.configuration,
-                storage_options=location.plain_options,
-                raise_if_key_not_exists=False,
-            )
+        create_table(location, delta, feed | delta.configuration)
         return cls(location.uri, spec=spec, policy=chosen, storage_options=location.options)
 
     @staticmethod
@@ -155,7 +139,7 @@ class Table(Mutations):
         StorageError
             When the storage cannot be reached.
         """
-        return _exists(Location(uri, storage_options))
+        return table_exists(Location(uri, storage_options))
 
     @property
     def uri(self) -> str:
@@ -353,13 +337,6 @@ def _moment(timestamp: datetime | str) -> datetime:
             f"timestamp {timestamp!r} cannot be read", fix="Write it as 2026-01-31T12:00:00Z."
         ) from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _exists(location: Location) -> bool:
-    if location.local and not Path(location.uri).is_dir():
-        return False
-    with mapped(location, "looking for"):
-        return DeltaTable.is_deltatable(location.root, location.plain_options)
 
 
 def _check_contract(snapshot: Snapshot, spec: TableSpec) -> None:

@@ -1,0 +1,98 @@
+"""The first commit of a table.
+
+deltalake looks for a table twice before it commits: one that appears between the two looks is replaced instead
+of refused. On a local file system the first commit is therefore made elsewhere and linked into the log, which
+fails where a commit is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from deltalake import DeltaTable, Schema
+
+from delta_io._log import LOG
+from delta_io._map_errors import mapped
+from delta_io.errors import TableExistsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schema_spec import DeltaSchema
+
+    from delta_io.storage import Location
+
+_FIRST: Final = f"{0:020}.json"
+
+
+def create_table(location: Location, delta: DeltaSchema, configuration: Mapping[str, str]) -> None:
+    """Commit version 0 of a table, or raise `TableExistsError` where there is a table already."""
+    if table_exists(location):
+        raise _exists_already(location)
+    with mapped(location, "creating"):
+        if location.local:
+            _create_local(location, delta, configuration)
+            return
+        made = _create(location.root, delta, configuration, location.plain_options)
+        if made.version() > 0:
+            raise _exists_already(location)
+
+
+def table_exists(location: Location) -> bool:
+    """Tell whether the place holds a Delta table."""
+    if location.local and not Path(location.uri).is_dir():
+        return False
+    with mapped(location, "looking for"):
+        return DeltaTable.is_deltatable(location.root, location.plain_options)
+
+
+def _create_local(location: Location, delta: DeltaSchema, configuration: Mapping[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        _create(scratch, delta, configuration, None)
+        made = (Path(scratch) / LOG / _FIRST).read_text(encoding="utf-8")
+    log = Path(location.uri) / LOG
+    log.mkdir(parents=True, exist_ok=True)
+    pending = log / f"_commit_{uuid4()}.json.tmp"
+    try:
+        with pending.open("x", encoding="utf-8") as file:
+            file.write(_at_place(made, location.root))
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(pending, log / _FIRST)
+    except FileExistsError:
+        raise _exists_already(location) from None
+    finally:
+        pending.unlink(missing_ok=True)
+
+
+def _create(
+    root: str, delta: DeltaSchema, configuration: Mapping[str, str], options: dict[str, str] | None
+) -> DeltaTable:
+    return DeltaTable.create(
+        root,
+        Schema.from_json(str(delta)),
+        partition_by=list(delta.partition_columns),
+        name=delta.name,
+        description=delta.description,
+        configuration=dict(configuration),
+        storage_options=options,
+        raise_if_key_not_exists=False,
+    )
+
+
+def _at_place(commit: str, root: str) -> str:
+    """Return the commit with the table's place where it names the scratch folder."""
+    actions: list[dict[str, Any]] = [json.loads(line) for line in commit.splitlines()]
+    for action in actions:
+        if "commitInfo" in action:
+            action["commitInfo"]["operationParameters"]["location"] = root
+    return "".join(json.dumps(action, separators=(",", ":"), ensure_ascii=False) + "\n" for action in actions)
+
+
+def _exists_already(location: Location) -> TableExistsError:
+    return TableExistsError(f"cannot create {location.shown!r}", "a table is there", "Open it instead.")
