@@ -1,7 +1,7 @@
 """The first commit of a table.
 
-deltalake looks for a table twice before it commits: one that appears between the two looks is replaced instead
-of refused. On a local file system the first commit is therefore made elsewhere and linked into the log, which
+deltalake looks for a table twice before it commits: one that appears between the two looks is replaced, not
+refused. On a local file system the first commit is therefore made elsewhere and linked into the log, which
 fails where a commit is.
 """
 
@@ -23,9 +23,8 @@ from delta_io.errors import TableExistsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from schema_spec import DeltaSchema
-
     from delta_io.storage import Location
+    from schema_spec import DeltaSchema
 
 _FIRST: Final = f"{0:020}.json"
 
