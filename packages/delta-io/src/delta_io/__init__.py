@@ -23,6 +23,7 @@ from delta_io.errors import (
 )
 from delta_io.index import FileIndex
 from delta_io.policy import CdfPolicy, RetryPolicy, WritePolicy
+from delta_io.scan import ScanConfig
 from delta_io.snapshot import Protocol, Snapshot
 from delta_io.storage import StorageOptions
 from delta_io.table import Table
@@ -46,6 +47,7 @@ __all__ = [
     "Protocol",
     "Retry",
     "RetryPolicy",
+    "ScanConfig",
     "SchemaMismatchError",
     "Snapshot",
     "StorageError",
