@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from schema_spec.types import DataType
 
 _FORMAT = "schema_spec/1"
+_NO_EXTENSION = (None, None)
+_NOTHING_MORE = (None, None, None, *_NO_EXTENSION)
 
 
 def identity_hash(spec: TableSpec) -> str:
@@ -51,10 +53,14 @@ def _row(  # noqa: PLR0917 one call per unusual column, kept cheap
     metadata: Mapping[str, object],
 ) -> tuple[object, ...]:
     sql = generated and generated.sql
-    extension = (metadata.get(EXTENSION_NAME), metadata.get(EXTENSION_METADATA))
+    extension = (
+        _NO_EXTENSION
+        if metadata is EMPTY
+        else (metadata.get(EXTENSION_NAME), metadata.get(EXTENSION_METADATA))
+    )
     more = (_value(default), semantic and semantic.name, sql, *extension)
     base = (name, _type(kind), nullable)
-    return (*base, *more) if any(each is not None for each in more) else base
+    return base if more == _NOTHING_MORE else (*base, *more)
 
 
 def _value(value: object) -> object:

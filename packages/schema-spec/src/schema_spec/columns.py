@@ -7,11 +7,11 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
-from msgspec.structs import astuple, force_setattr
+from msgspec.structs import force_setattr
 
 from schema_spec._frozen import EMPTY, FrozenDict
 from schema_spec.errors import ColumnDuplicateError, SemanticError, SpecError, SpecFieldError
-from schema_spec.types import DataType, SemanticType, quote_name, strip_semantic
+from schema_spec.types import PREDEFINED, DataType, SemanticType, quote_name, strip_semantic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,27 +124,26 @@ class ColumnSpec(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         physical_name: str | None = None
 
     def __post_init__(self) -> None:
-        name, kind, nullable, default, semantic, comment, metadata, generated, field_id, physical = astuple(
-            self
-        )
-        # The common case stays cheap: a contract may have thousands of columns.
-        if (
-            default is None
-            and semantic is None
-            and generated is None
-            and field_id is None
-            and physical is None
-            and metadata is EMPTY
-            and type(kind) is str
-            and type(name) is str
+        # A contract may have thousands of columns: each part costs something only where it is used.
+        name, nullable, comment = self.name, self.nullable, self.comment
+        kind: Any = self.type  # text is accepted, and not kept
+        if not (
+            name.__class__ is str
             and name
-            and (comment is None or (type(comment) is str and comment.isascii()))
             and (nullable is True or nullable is False)
-            and (parsed := _PLAIN[kind]) is not None
+            and (comment is None or (comment.__class__ is str and comment.isascii()))
         ):
+            _check_texts(self)
+        if self.field_id is not None or self.physical_name is not None:
+            _check_mapping(self)
+        if type(kind) is str and self.semantic is None and (parsed := _PLAIN[kind]) is not None:
             force_setattr(self, "type", parsed)
         else:
-            _check(self)
+            _check_type(self)
+        if self.metadata is not EMPTY:
+            _check_metadata(self)
+        if self.default is not None or self.generated is not None:
+            _check_values(self)
 
     def __hash__(self) -> int:
         return hash((self.name, self.type, self.nullable))
@@ -209,31 +208,34 @@ _MAX_REMEMBERED: Final = 4096
 _PLAIN: Final = _PlainTypes()
 
 
-def _check(column: ColumnSpec) -> None:
-    """Validate a column and bring its fields into canonical form."""
+def _check_texts(column: ColumnSpec) -> None:
     name: object = column.name
     if not is_name(name):
         raise SpecFieldError(
             "a column has no name", f"it is {name!r}", "Give a non-empty string.", path="name", value=name
         )
     _require(column.nullable, bool, "nullable", "true or false")
-    for field in ("comment", "physical_name"):
-        if getattr(column, field) is not None:
-            _require(getattr(column, field), str, field, "text")
+    if column.comment is not None:
+        _require(column.comment, str, "comment", "text")
+
+
+def _check_mapping(column: ColumnSpec) -> None:
+    if column.physical_name is not None:
+        _require(column.physical_name, str, "physical_name", "text")
     if column.field_id is not None and (type(column.field_id) is not int or column.field_id < 0):
         raise _wrong("field_id", column.field_id, "a whole number from 0 up")
-    _check_type(column)
-    _check_metadata(column)
-    _check_values(column)
 
 
 def _check_type(column: ColumnSpec) -> None:
     from schema_spec._type_values import decode_type
 
-    try:
-        kind = decode_type(column.type)
-    except SpecError as error:
-        raise error.at("type") from None
+    given: Any = column.type
+    kind = _PLAIN[given] if type(given) is str else None
+    if kind is None:
+        try:
+            kind = decode_type(given)
+        except SpecError as error:
+            raise error.at("type") from None
     semantic = _semantic(column.semantic, strip_semantic(kind))
     if isinstance(kind, SemanticType):
         if semantic is not None and semantic.name != kind.name:
@@ -257,7 +259,8 @@ def _check_type(column: ColumnSpec) -> None:
 
 def _semantic(value: object, storage: DataType) -> SemanticType | None:
     if isinstance(value, str):
-        return SemanticType(value, storage)
+        known = PREDEFINED.get(value)
+        return known if known is not None and known.storage == storage else SemanticType(value, storage)
     if value is None or isinstance(value, SemanticType):
         return value
     raise _wrong("semantic", value, "a SemanticType or its name")
