@@ -6,7 +6,6 @@ import hashlib
 from typing import TYPE_CHECKING, cast
 
 from msgspec import msgpack
-from msgspec.structs import astuple
 
 from schema_spec._frozen import EMPTY
 from schema_spec.columns import EXTENSION_METADATA, EXTENSION_NAME, SqlExpression, StructType
@@ -14,8 +13,6 @@ from schema_spec.constraints import AcceptedValues, Check, Range
 from schema_spec.types import ArrayType, DecimalType, MapType, PrimitiveType, SemanticType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from schema_spec.columns import ColumnSpec
     from schema_spec.table import TableSpec
     from schema_spec.types import DataType
@@ -35,31 +32,29 @@ def identity_hash(spec: TableSpec) -> str:
 def _columns(columns: tuple[ColumnSpec, ...]) -> list[tuple[object, ...]]:
     """Return one row per column: name, type, nullability, and what only few columns have besides."""
     return [
-        (name, kind.name if type(kind) is PrimitiveType else _type(kind), nullable)
-        if default is None and semantic is None and generated is None and metadata is EMPTY
-        else _row(name, kind, nullable, default, semantic, generated, metadata)
-        # Taking the fields all at once is much cheaper than reading them one by one.
-        for name, kind, nullable, default, semantic, _, metadata, generated, _, _ in map(astuple, columns)
+        (
+            column.name,
+            kind.name if type(kind := column.type) is PrimitiveType else _type(kind),
+            column.nullable,
+        )
+        if column.default is None
+        and column.semantic is None
+        and column.generated is None
+        and column.metadata is EMPTY
+        else _row(column)
+        for column in columns
     ]
 
 
-def _row(  # noqa: PLR0917 one call per unusual column, kept cheap
-    name: str,
-    kind: DataType,
-    nullable: bool,
-    default: object,
-    semantic: SemanticType | None,
-    generated: SqlExpression | None,
-    metadata: Mapping[str, object],
-) -> tuple[object, ...]:
-    sql = generated and generated.sql
+def _row(column: ColumnSpec) -> tuple[object, ...]:
+    semantic, generated, metadata = column.semantic, column.generated, column.metadata
     extension = (
         _NO_EXTENSION
         if metadata is EMPTY
         else (metadata.get(EXTENSION_NAME), metadata.get(EXTENSION_METADATA))
     )
-    more = (_value(default), semantic and semantic.name, sql, *extension)
-    base = (name, _type(kind), nullable)
+    more = (_value(column.default), semantic and semantic.name, generated and generated.sql, *extension)
+    base = (column.name, _type(column.type), column.nullable)
     return base if more == _NOTHING_MORE else (*base, *more)
 
 
