@@ -111,6 +111,9 @@ class Alignment(Struct, frozen=True, kw_only=True):
     def select_sql(self, source: str) -> str:
         """Return the query that reads the contract's columns.
 
+        It fails where a checked cast meets a value that does not fit. It does not look for nulls where the
+        contract has none any more: run `checks` for that.
+
         Parameters
         ----------
         source : str
