@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
 from delta_io._compute import pc
+from delta_io._places import placed
 from delta_io._replay import live_vectors
 from delta_io._schema import to_logical
 
@@ -35,12 +35,12 @@ def add_actions(location: Location, handle: DeltaTable, snapshot: Snapshot) -> p
     given = pa.table(handle.get_add_actions())
     raw = cast("pa.StringArray", given["path"].combine_chunks())
     columns: dict[str, Any] = {name: given[name] for name in _PLAIN}
-    columns["path"] = decode_paths(raw)
+    columns["path"] = decode_paths(location, raw)
     fields = list(snapshot.schema)
     for name in ("partition", "null_count", "min", "max"):
         if name in given.column_names and (name != "partition" or snapshot.partition_by):
             column = cast("pa.StructArray", given[name].combine_chunks())
-            columns[name] = to_logical(column, fields)
+            columns[name] = column if name == "partition" else to_logical(column, fields)
     if "max" in columns:
         columns["max"] = _widen_timestamps(columns["max"])
     if "deletionVectors" in snapshot.protocol.reader_features:
@@ -50,13 +50,13 @@ def add_actions(location: Location, handle: DeltaTable, snapshot: Snapshot) -> p
     return pa.table(columns)
 
 
-def decode_paths(paths: pa.StringArray) -> pa.StringArray:
-    """Decode the percent-escapes of paths below the table's folder; absolute URIs stay as they are."""
-    escaped = pc.and_(pc.match_substring(paths, "%"), pc.invert(pc.match_substring(paths, "://")))
-    if not pc.any(escaped).as_py():
+def decode_paths(location: Location, paths: pa.StringArray) -> pa.StringArray:
+    """Return the paths of the log as they are looked up: decoded, or absolute URIs."""
+    special = pc.match_substring_regex(paths, "%|^/|^[A-Za-z][A-Za-z0-9+.-]*:/")
+    if not pc.any(special).as_py():
         return paths
-    decoded = pa.array([unquote(path) for path in paths.filter(escaped).to_pylist()], pa.string())
-    return pc.replace_with_mask(paths, escaped, decoded)
+    decoded = pa.array([placed(location, path) for path in paths.filter(special).to_pylist()], pa.string())
+    return pc.replace_with_mask(paths, special, decoded)
 
 
 def _widen_timestamps(array: pa.StructArray) -> pa.StructArray:
