@@ -133,13 +133,18 @@ class DeltaScan:
     root : str
         The table's directory: a path or URL.
     schema : object with ``__arrow_c_schema__``
-        The table's logical schema.
+        The table's logical schema. With column mapping, fields at every level have their id and physical
+        name in the metadata, under the protocol's keys.
     files : object with ``__arrow_c_stream__``
-        A row per live file: ``path`` (relative, decoded), ``size_bytes``, ``modification_time``
-        (milliseconds), ``num_records``, and optionally ``partition``, ``null_count``, ``min`` and
-        ``max`` (structs with a field per column) and ``deletion_vector``.
+        A row per live file: ``path`` (relative and decoded, or a URL), ``size_bytes``,
+        ``modification_time`` (milliseconds), ``num_records``, and optionally ``partition``, ``null_count``,
+        ``min`` and ``max`` (structs with a field per column, by its logical name) and ``deletion_vector``
+        (a struct of ``storage_type``, ``path_or_inline_dv``, ``offset``, ``size_in_bytes``,
+        ``cardinality``). Statistics count deleted rows.
     partition_columns : sequence of str
         Columns whose values come from ``partition`` instead of the files.
+    column_mapping : str
+        How columns are found in the files: ``none``, ``name`` or ``id``.
     storage_options : mapping of str to str, optional
         Options for the object store at `root`.
     version : int
@@ -148,8 +153,8 @@ class DeltaScan:
     Raises
     ------
     EngineError
-        ``engine-scan-input`` if the files don't fit the schema, ``engine-unsupported`` for deletion
-        vectors, column mapping and files outside the table, ``engine-storage`` for the store.
+        ``engine-scan-input`` if the files don't fit the schema, ``engine-unsupported`` for what the
+        scan does not know, ``engine-storage`` for the store.
     """
 
     def __new__(
@@ -159,6 +164,7 @@ class DeltaScan:
         files: _ArrowStream,
         *,
         partition_columns: Sequence[str] = (),
+        column_mapping: str = "none",
         storage_options: Mapping[str, str] | None = None,
         version: int = 0,
     ) -> DeltaScan: ...

@@ -14,7 +14,7 @@ use super::arrow::{import_schema, import_stream};
 use super::errors::IntoPython;
 use crate::engine::runtime;
 use crate::error::{Code, EngineError};
-use crate::scan::{DeltaScan, ScanInput};
+use crate::scan::{ColumnMapping, DeltaScan, ScanInput};
 
 /// A pinned Delta snapshot that engines and `datafusion.SessionContext` objects can scan.
 #[pyclass(name = "DeltaScan", module = "datafusion_ext", frozen)]
@@ -27,19 +27,21 @@ pub struct PyDeltaScan {
 #[pymethods]
 impl PyDeltaScan {
     #[new]
-    #[pyo3(signature = (root, schema, files, *, partition_columns = Vec::new(), storage_options = None, version = 0))]
+    #[pyo3(signature = (root, schema, files, *, partition_columns = Vec::new(), column_mapping = "none", storage_options = None, version = 0))]
     fn new(
-        py: Python<'_>,
         root: String,
         schema: &Bound<'_, PyAny>,
         files: &Bound<'_, PyAny>,
         partition_columns: Vec<String>,
+        column_mapping: &str,
         storage_options: Option<BTreeMap<String, String>>,
         version: i64,
     ) -> PyResult<Self> {
+        let py = schema.py();
         let schema = import_schema(schema)?;
         let reader = import_stream(files)?;
         let storage_options = storage_options.unwrap_or_default();
+        let column_mapping = ColumnMapping::parse(column_mapping).into_python(py)?;
         let build = || -> crate::error::Result<DeltaScan> {
             let files_schema = reader.schema();
             let batches = reader.collect::<Result<Vec<_>, _>>()?;
@@ -50,6 +52,7 @@ impl PyDeltaScan {
                 files: &batches,
                 files_schema,
                 partition_columns: &partition_columns,
+                column_mapping,
                 storage_options: &storage_options,
             })
         };

@@ -1,9 +1,13 @@
 //! A snapshot's live files, as handed over in one Arrow table.
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, StructArray};
 use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
 
+use super::deletion::{DeletionVector, read_column};
+use super::location::Location;
 use crate::error::{Code, EngineError, Result};
 
 /// One row per live file: path, size, row count and the statistics of the add action.
@@ -14,22 +18,37 @@ pub struct FileList {
     sizes: Int64Array,
     modified: Int64Array,
     rows: Int64Array,
+    /// Row counts without deleted rows; the same array if no file has any.
+    live_rows: Int64Array,
+    /// Empty if no file has a deletion vector.
+    vectors: Vec<Option<Arc<DeletionVector>>>,
 }
 
 impl FileList {
     /// Check and keep the hand-over. Columns: `path`, `size_bytes`, `modification_time` (milliseconds),
     /// `num_records`, and optionally `partition`, `null_count`, `min`, `max`, `deletion_vector`.
-    pub fn try_new(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Self> {
+    pub fn try_new(schema: &SchemaRef, batches: &[RecordBatch], location: &Location) -> Result<Self> {
         let batch = concat_batches(schema, batches)?;
-        let files = Self {
+        let rows = integers(&batch, "num_records")?;
+        let vectors = match batch.column_by_name("deletion_vector") {
+            Some(vectors) if vectors.null_count() < vectors.len() => read_column(location, vectors)?,
+            _ => Vec::new(),
+        };
+        Ok(Self {
             paths: column(&batch, "path", &DataType::Utf8)?.as_string().clone(),
             sizes: integers(&batch, "size_bytes")?,
             modified: integers(&batch, "modification_time")?,
-            rows: integers(&batch, "num_records")?,
+            live_rows: live_rows(&rows, &vectors),
+            rows,
+            vectors,
             batch,
-        };
-        files.refuse_deletion_vectors()?;
-        Ok(files)
+        })
+    }
+
+    /// Refuse files that can't be read from where the table is. Relative paths need no look.
+    pub fn check_places(&self, location: &Location) -> Result<()> {
+        let elsewhere = self.paths.iter().flatten().filter(|path| path.contains(':'));
+        elsewhere.map(|path| location.file(path)).try_for_each(|place| place.map(drop))
     }
 
     pub fn len(&self) -> usize {
@@ -52,15 +71,26 @@ impl FileList {
         self.modified.value(file)
     }
 
+    /// The rows that a file has in the table.
     pub fn num_rows(&self, file: usize) -> Option<usize> {
-        if self.rows.is_null(file) {
-            return None;
-        }
-        self.rows.value(file).try_into().ok()
+        known(&self.live_rows, file)
     }
 
     pub fn row_counts(&self) -> &Int64Array {
+        &self.live_rows
+    }
+
+    /// Row counts with deleted rows: what the statistics of the files are about.
+    pub fn stored_row_counts(&self) -> &Int64Array {
         &self.rows
+    }
+
+    pub fn has_vectors(&self) -> bool {
+        !self.vectors.is_empty()
+    }
+
+    pub fn vector(&self, file: usize) -> Option<&Arc<DeletionVector>> {
+        self.vectors.get(file)?.as_ref()
     }
 
     /// A column inside one of the struct columns, cast to `data_type`; `None` where there is no such
@@ -70,17 +100,21 @@ impl FileList {
         let values = cast(group.column_by_name(name)?, data_type).ok()?;
         Some(with_parent_nulls(group, values))
     }
+}
 
-    fn refuse_deletion_vectors(&self) -> Result<()> {
-        let vectors = self.batch.column_by_name("deletion_vector");
-        match vectors.filter(|vectors| vectors.null_count() < vectors.len()) {
-            None => Ok(()),
-            Some(_) => Err(EngineError::new(
-                Code::Unsupported,
-                "The table has deletion vectors, which native scans can't apply yet",
-            )),
-        }
+fn known(counts: &Int64Array, file: usize) -> Option<usize> {
+    counts.is_valid(file).then(|| counts.value(file)).and_then(|count| count.try_into().ok())
+}
+
+fn live_rows(rows: &Int64Array, vectors: &[Option<Arc<DeletionVector>>]) -> Int64Array {
+    if vectors.is_empty() {
+        return rows.clone();
     }
+    let left = |(rows, vector): (Option<i64>, &Option<Arc<DeletionVector>>)| {
+        let deleted = vector.as_ref().map_or(0, |vector| vector.cardinality());
+        rows?.checked_sub_unsigned(deleted).filter(|left| *left >= 0)
+    };
+    rows.iter().zip(vectors).map(left).collect()
 }
 
 /// A value inside a struct that is NULL as a whole is NULL.
@@ -116,11 +150,36 @@ fn column(batch: &RecordBatch, name: &str, data_type: &DataType) -> Result<Array
 /// Shared by the tests of this module's neighbours.
 #[cfg(test)]
 pub(super) mod fixtures {
-    use std::sync::Arc;
-
     use super::*;
     use datafusion::arrow::array::{Float64Array, TimestampMicrosecondArray};
     use datafusion::arrow::datatypes::{Field, Schema};
+
+    /// The same with two rows of the first file deleted.
+    pub fn three_files_with_a_vector() -> FileList {
+        let files = three_files();
+        let texts = |values: [Option<&str>; 3]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
+        let numbers = |values: [Option<i64>; 3]| Arc::new(Int64Array::from(values.to_vec())) as ArrayRef;
+        let columns = [
+            ("storage_type", texts([Some("u"), None, None])),
+            ("path_or_inline_dv", texts([Some("ab^-aqEH.-t@S}K{vb[*k^"), None, None])),
+            ("offset", numbers([Some(1), None, None])),
+            ("size_in_bytes", numbers([Some(40), None, None])),
+            ("cardinality", numbers([Some(2), None, None])),
+        ];
+        let (fields, arrays): (Vec<_>, Vec<_>) = columns
+            .into_iter()
+            .map(|(name, array)| (Field::new(name, array.data_type().clone(), true), array))
+            .unzip();
+        let nulls = vec![true, false, false].into();
+        let vectors = StructArray::new(fields.into(), arrays, Some(nulls));
+        let mut fields = files.batch.schema().fields().to_vec();
+        fields.push(Arc::new(Field::new("deletion_vector", vectors.data_type().clone(), true)));
+        let mut arrays = files.batch.columns().to_vec();
+        arrays.push(Arc::new(vectors));
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
+        let location = Location::parse("/t", &Default::default()).unwrap();
+        FileList::try_new(&batch.schema(), &[batch], &location).unwrap()
+    }
 
     /// Three files: `id` 0-9, 10-19 and unknown; `x` with a zero minimum; `at` in microseconds.
     pub fn three_files() -> FileList {
@@ -161,6 +220,7 @@ pub(super) mod fixtures {
         let batch =
             RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
         let schema: SchemaRef = Arc::new(Schema::clone(batch.schema_ref()));
-        FileList::try_new(&schema, &[batch]).unwrap()
+        let location = Location::parse("/t", &Default::default()).unwrap();
+        FileList::try_new(&schema, &[batch], &location).unwrap()
     }
 }

@@ -39,6 +39,11 @@ impl FileIndex {
         Ok(Self { files, schema: Arc::new(Schema::new(fields)), bounds, positions, partition_values })
     }
 
+    /// Data columns, then partition columns, by the table's names.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     pub fn files(&self) -> &FileList {
         &self.files
     }
@@ -81,7 +86,9 @@ impl FileIndex {
         let rows = self.files.num_rows(file);
         let mut statistics = Statistics::new_unknown(&Schema::empty());
         statistics.num_rows = rows.map_or(Default::default(), datafusion::common::stats::Precision::Exact);
-        statistics.column_statistics = self.bounds.iter().map(|bounds| bounds.of_file(file, rows)).collect();
+        let whole = self.files.vector(file).is_none();
+        statistics.column_statistics =
+            self.bounds.iter().map(|bounds| bounds.of_file(file, rows, whole)).collect();
         statistics
     }
 
@@ -99,8 +106,10 @@ impl FileIndex {
         });
         let rows = rows.unwrap_or_default();
         let mut statistics = Statistics::new_unknown(&Schema::empty());
+        let whole = !self.files.has_vectors()
+            || kept.values().set_indices().all(|file| self.files.vector(file).is_none());
         statistics.column_statistics =
-            self.bounds.iter().map(|bounds| bounds.summary(&select, rows)).collect();
+            self.bounds.iter().map(|bounds| bounds.summary(&select, rows, whole)).collect();
         statistics.num_rows = rows;
         statistics.calculate_total_byte_size(&self.schema);
         statistics
@@ -129,7 +138,7 @@ impl PruningStatistics for FileIndex {
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        datafusion::arrow::compute::cast(self.files.row_counts(), &DataType::UInt64).ok()
+        datafusion::arrow::compute::cast(self.files.stored_row_counts(), &DataType::UInt64).ok()
     }
 
     fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
@@ -139,10 +148,11 @@ impl PruningStatistics for FileIndex {
 
 /// True where both are; unknown counts as false in `matched`, as it does in WHERE.
 fn both(kept: &BooleanArray, matched: &BooleanArray) -> BooleanArray {
-    kept.iter()
-        .zip(matched)
-        .map(|(kept, matched)| Some(kept == Some(true) && matched == Some(true)))
-        .collect()
+    let certain = match matched.nulls() {
+        None => matched.values().clone(),
+        Some(known) => matched.values() & known.inner(),
+    };
+    BooleanArray::new(kept.values() & &certain, None)
 }
 
 fn partition_batch(files: &FileList, partitions: &[FieldRef]) -> Result<RecordBatch> {

@@ -69,19 +69,45 @@ impl Location {
         &self.store_url
     }
 
-    /// The store's path of a file that the table names by `path`, relative to its root.
+    /// The store's path of a file that the table names by its whole URL, percent-encoded, or absolute path.
+    pub fn absolute(&self, path: &str) -> Result<Path> {
+        let url = match Url::parse(path) {
+            Ok(url) => url,
+            Err(_) if self.is_local() && FilePath::new(path).is_absolute() => {
+                Url::from_file_path(path).map_err(|()| bad_root(path))?
+            }
+            Err(_) => return Err(bad_root(path)),
+        };
+        let store = self.store_url.as_str().trim_end_matches('/');
+        if origin(&url) != store && !(url.scheme() == "file" && self.is_local()) {
+            let (found, shown) = (origin(&url), without_secrets(&url));
+            let message = format!(
+                "The table names the file {shown}, and reads from {store}: files in other stores ({found}), as \
+                 shallow clones have them, can't be scanned"
+            );
+            return Err(EngineError::new(Code::Unsupported, message));
+        }
+        Path::from_url_path(url.path()).map_err(|error| {
+            EngineError::new(Code::ScanInput, format!("Can't read file path {path:?}: {error}"))
+        })
+    }
+
+    /// The store's path of a file that the table names by `path`: relative to its root and decoded, or its
+    /// whole URL, percent-encoded.
     pub fn file(&self, path: &str) -> Result<Path> {
         if Url::parse(path).is_ok_and(|url| url.has_host() || url.scheme() == "file") {
-            return Err(EngineError::new(
-                Code::Unsupported,
-                "The table names files outside its own directory (a shallow clone), which can't be scanned yet",
-            ));
+            return self.absolute(path);
         }
         let joined = format!("{}/{path}", self.prefix);
         Path::parse(&joined).map_err(|error| {
             EngineError::new(Code::ScanInput, format!("Can't read file path {path:?}: {error}"))
         })
     }
+}
+
+/// The parts of a URL that name its store.
+fn origin(url: &Url) -> String {
+    format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
 fn bad_root(root: &str) -> EngineError {
@@ -107,6 +133,19 @@ mod tests {
     fn file_urls_are_decoded() {
         let location = Location::parse("file:///data/my%20table", &BTreeMap::new()).unwrap();
         assert_eq!(location.file("a").unwrap().as_ref(), "data/my table/a");
+    }
+
+    #[test]
+    fn files_of_other_tables_in_the_same_store_are_found() {
+        let location = Location::parse("/data", &BTreeMap::new()).unwrap();
+        for path in ["file:///other/a%20b%2520", "file:/other/a%20b%2520"] {
+            assert_eq!(location.file(path).unwrap().as_ref(), "other/a b%20");
+        }
+        assert_eq!(location.absolute("/other/a%20b").unwrap().as_ref(), "other/a%20b");
+        let options = BTreeMap::from([("aws_region".to_string(), "eu-west-1".to_string())]);
+        let remote = Location::parse("s3://bucket/table", &options).unwrap();
+        assert_eq!(remote.file("s3://bucket/other/x").unwrap().as_ref(), "other/x");
+        assert_eq!(remote.file("s3://elsewhere/x").unwrap_err().code, Code::Unsupported);
     }
 
     #[test]

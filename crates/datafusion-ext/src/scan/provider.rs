@@ -1,12 +1,13 @@
 //! A Delta snapshot as a table: planned as the engine's own Parquet scan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{BooleanArray, RecordBatch};
+use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Statistics, project_schema};
@@ -19,15 +20,19 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
 
+use super::adapter::DeltaAdapterFactory;
 use super::files::FileList;
 use super::index::FileIndex;
 use super::location::Location;
-use super::source::nan_safe;
+use super::mapping::ColumnMapping;
+use super::source::DeltaSource;
 use crate::error::{Code, EngineError, Result};
 
 /// A pinned snapshot of a Delta table that can be scanned.
@@ -35,12 +40,17 @@ pub struct DeltaScan {
     location: Location,
     version: i64,
     schema: SchemaRef,
+    mapping: ColumnMapping,
+    /// Data columns, then partition columns, by the names that they have in the files.
     scan_schema: TableSchema,
     /// Position in the scan's layout (data columns, then partition columns) of each column of `schema`.
     scan_positions: Vec<usize>,
     index: FileIndex,
     partitioned_files: Vec<OnceLock<PartitionedFile>>,
+    every_file: BooleanArray,
     all_statistics: OnceLock<Statistics>,
+    /// All files in groups, by the number of groups.
+    all_groups: Mutex<HashMap<usize, Vec<FileGroup>>>,
 }
 
 /// What a snapshot is handed over as.
@@ -51,15 +61,18 @@ pub struct ScanInput<'a> {
     pub files: &'a [RecordBatch],
     pub files_schema: SchemaRef,
     pub partition_columns: &'a [String],
+    pub column_mapping: ColumnMapping,
     pub storage_options: &'a BTreeMap<String, String>,
 }
 
 impl DeltaScan {
     pub fn try_new(input: &ScanInput<'_>) -> Result<Self> {
-        refuse_column_mapping(&input.schema)?;
+        let mapping = input.column_mapping;
         let schema = Arc::new(transform_schema_to_view(&input.schema));
         let (data, partitions) = split_columns(&schema, input.partition_columns)?;
-        let files = FileList::try_new(&input.files_schema, input.files)?;
+        let location = Location::parse(input.root, input.storage_options)?;
+        let files = FileList::try_new(&input.files_schema, input.files, &location)?;
+        files.check_places(&location)?;
         let index = FileIndex::try_new(files, &data, &partitions)?;
         let scan_positions = schema
             .fields()
@@ -67,17 +80,23 @@ impl DeltaScan {
             .map(|field| data.iter().chain(&partitions).position(|column| column.name() == field.name()))
             .collect::<Option<Vec<_>>>()
             .unwrap_or_default();
+        let physical = |fields: &[FieldRef]| -> Vec<FieldRef> {
+            fields.iter().map(|field| mapping.physical_field(field)).collect()
+        };
         Ok(Self {
-            location: Location::parse(input.root, input.storage_options)?,
+            location,
             version: input.version,
-            scan_schema: TableSchema::builder(Arc::new(Schema::new(data)))
-                .with_table_partition_cols(partitions)
+            scan_schema: TableSchema::builder(Arc::new(Schema::new(physical(&data))))
+                .with_table_partition_cols(physical(&partitions))
                 .build(),
             partitioned_files: (0..index.files().len()).map(|_| OnceLock::new()).collect(),
+            every_file: BooleanArray::new(BooleanBuffer::new_set(index.files().len()), None),
             schema,
+            mapping,
             scan_positions,
             index,
             all_statistics: OnceLock::new(),
+            all_groups: Mutex::default(),
         })
     }
 
@@ -95,12 +114,8 @@ impl DeltaScan {
 
     /// The number of rows, if every file's is known.
     pub fn num_rows(&self) -> Option<usize> {
-        let statistics = self.statistics_of(&self.every_file());
+        let statistics = self.statistics_of(&self.every_file);
         statistics.num_rows.get_value().copied().filter(|_| statistics.num_rows.is_exact() == Some(true))
-    }
-
-    fn every_file(&self) -> BooleanArray {
-        BooleanArray::from(vec![true; self.num_files()])
     }
 
     fn statistics_of(&self, kept: &BooleanArray) -> Statistics {
@@ -117,15 +132,14 @@ impl DeltaScan {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<BooleanArray> {
-        let mut kept = self.every_file();
+        let mut kept = self.every_file.clone();
         let (partition, data): (Vec<Expr>, Vec<Expr>) =
             filters.iter().cloned().partition(|filter| self.is_partition_filter(filter));
         if let Some(predicate) = physical_conjunction(state, partition, &self.index.partition_schema())? {
             kept = self.index.match_partitions(&predicate, &kept)?;
         }
         let only_partitions = data.is_empty();
-        if let Some(predicate) = physical_conjunction(state, data, &self.scan_schema.table_schema().clone())?
-        {
+        if let Some(predicate) = physical_conjunction(state, data, self.index.schema())? {
             kept = self.index.prune(&predicate, &kept)?;
         }
         match limit {
@@ -148,11 +162,11 @@ impl DeltaScan {
     }
 
     fn is_partition_filter(&self, filter: &Expr) -> bool {
-        let partitions = self.scan_schema.table_partition_cols();
+        let partitions = self.index.partition_schema();
         let columns = filter.column_refs();
         !columns.is_empty()
             && !filter.is_volatile()
-            && columns.iter().all(|column| partitions.iter().any(|field| field.name() == column.name()))
+            && columns.iter().all(|column| partitions.field_with_name(column.name()).is_ok())
     }
 
     fn partitioned_file(&self, file: usize) -> Result<PartitionedFile> {
@@ -176,24 +190,60 @@ impl DeltaScan {
         let mut made = PartitionedFile::new_from_meta(meta);
         made.partition_values = self.index.partition_values(file)?;
         made.statistics = Some(Arc::new(self.index.file_statistics(file)));
+        if let Some(vector) = files.vector(file) {
+            made.extensions.insert_arc(Arc::clone(vector));
+        }
         Ok(made)
     }
 
     /// The session's Parquet options, its cache of footers, and INT96 read as what Delta's timestamps are:
-    /// microseconds. As nanoseconds, years beyond 2262 would overflow.
+    /// microseconds in UTC. As nanoseconds, years beyond 2262 would overflow.
     fn source(&self, state: &dyn Session) -> Result<Arc<dyn FileSource>> {
         let mut options = state.table_options().parquet.clone();
         options.global.coerce_int96 = Some("us".to_string());
+        options.global.coerce_int96_tz = Some("UTC".to_string());
         let environment = state.runtime_env();
         let store = environment.object_store(self.location.store_url())?;
         let footers = environment.cache_manager.get_file_metadata_cache();
-        let source = ParquetSource::new(self.scan_schema.clone())
-            .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, footers)));
-        Ok(nan_safe(Arc::new(source)))
+        let source = ParquetSource::new(self.scan_schema.clone()).with_table_parquet_options(options);
+        let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
+        Ok(Arc::new(DeltaSource::new(source, readers)))
+    }
+
+    /// The source with the wanted columns of the table, under the names that the table gives them.
+    fn projected(
+        &self,
+        source: &dyn FileSource,
+        projection: Option<&Vec<usize>>,
+    ) -> Result<Arc<dyn FileSource>> {
+        let scan_fields = self.scan_schema.table_schema().fields();
+        let expression = |column: usize| {
+            let at = self.scan_positions[column];
+            let expr = Arc::new(Column::new(scan_fields[at].name(), at)) as _;
+            ProjectionExpr { expr, alias: self.schema.field(column).name().clone() }
+        };
+        let expressions: Vec<ProjectionExpr> = match projection {
+            Some(columns) => columns.iter().copied().map(expression).collect(),
+            None => (0..self.schema.fields().len()).map(expression).collect(),
+        };
+        let projected = source.try_pushdown_projection(&ProjectionExprs::new(expressions))?;
+        projected.ok_or_else(|| EngineError::new(Code::Internal, "Columns of a scan can't be chosen"))
     }
 
     fn file_groups(&self, kept: &BooleanArray, groups: usize) -> Result<Vec<FileGroup>> {
+        if kept.true_count() < self.num_files() {
+            return self.make_groups(kept, groups);
+        }
+        let mut known = self.all_groups.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(made) = known.get(&groups) {
+            return Ok(made.clone());
+        }
+        let made = self.make_groups(kept, groups)?;
+        known.insert(groups, made.clone());
+        Ok(made)
+    }
+
+    fn make_groups(&self, kept: &BooleanArray, groups: usize) -> Result<Vec<FileGroup>> {
         let files = kept.values().set_indices().map(|file| self.partitioned_file(file));
         Ok(FileGroup::new(files.collect::<Result<Vec<_>>>()?).split_files(groups))
     }
@@ -237,21 +287,21 @@ impl TableProvider for DeltaScan {
         if kept.true_count() == 0 {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
-        let columns: Vec<usize> = match projection {
-            Some(projection) => projection.iter().map(|column| self.scan_positions[*column]).collect(),
-            None => self.scan_positions.clone(),
-        };
-        let scan = FileScanConfigBuilder::new(self.location.store_url().clone(), self.source(state)?)
-            .with_file_groups(self.file_groups(&kept, state.config().target_partitions())?)
-            .with_statistics(self.statistics_of(&kept))
-            .with_projection_indices(Some(columns))?
-            .with_limit(limit)
-            .build();
+        let source = self.source(state)?;
+        let scan = FileScanConfigBuilder::new(
+            self.location.store_url().clone(),
+            self.projected(source.as_ref(), projection)?,
+        )
+        .with_file_groups(self.file_groups(&kept, state.config().target_partitions())?)
+        .with_statistics(self.statistics_of(&kept))
+        .with_expr_adapter(Some(Arc::new(DeltaAdapterFactory { mapping: self.mapping })))
+        .with_limit(limit)
+        .build();
         Ok(DataSourceExec::from_data_source(scan))
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        let statistics = self.statistics_of(&self.every_file());
+        let statistics = self.statistics_of(&self.every_file);
         Some(statistics.project(Some(&self.scan_positions)))
     }
 }
@@ -282,16 +332,4 @@ fn split_columns(schema: &Schema, partition_columns: &[String]) -> Result<(Vec<F
     let data = schema.fields().iter().filter(|field| !is_partition(field)).cloned().collect();
     let partitions = partition_columns.iter().filter_map(|name| schema.fields().find(name));
     Ok((data, partitions.map(|(_, field)| Arc::clone(field)).collect()))
-}
-
-fn refuse_column_mapping(schema: &Schema) -> Result<()> {
-    let mapped =
-        schema.fields().iter().any(|field| field.metadata().contains_key("delta.columnMapping.physicalName"));
-    match mapped {
-        false => Ok(()),
-        true => Err(EngineError::new(
-            Code::Unsupported,
-            "The table uses column mapping, which native scans can't resolve yet",
-        )),
-    }
 }

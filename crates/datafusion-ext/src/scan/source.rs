@@ -1,4 +1,4 @@
-//! Parquet sources of tables with floating-point columns.
+//! Parquet sources as Delta needs them.
 //!
 //! Parquet statistics leave NaN out, while the engine orders NaN above all numbers: a row group whose
 //! recorded maximum is 3 may well hold a row that satisfies `x > 5`. Filters that such statistics can't
@@ -7,12 +7,15 @@
 use std::fmt::{self, Formatter};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSource};
+use datafusion::datasource::physical_plan::parquet::ParquetAccessPlan;
+use datafusion::datasource::physical_plan::{
+    FileOpener, FileScanConfig, FileSource, ParquetFileReaderFactory, ParquetSource,
+};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
@@ -23,24 +26,38 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSor
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
-use datafusion_datasource::morsel::Morselizer;
+use datafusion_datasource::morsel::{MorselPlan, MorselPlanner, Morselizer};
 use object_store::ObjectStore;
 
-/// Wrap `source` if the table has floating-point columns.
-pub fn nan_safe(source: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-    let fields = source.table_schema().table_schema().fields();
-    match fields.iter().any(|field| has_floats(field.data_type())) {
-        true => Arc::new(NanSafeSource { inner: source }),
-        false => source,
+use super::deletion::{DeletionVector, access_plan};
+
+/// A Parquet source that reads files as rows of a Delta table.
+///
+/// It takes only filters whose answer does not depend on NaN being in the statistics, and leaves out the rows
+/// that a file's [`DeletionVector`], attached as an extension, deletes.
+pub struct DeltaSource {
+    inner: Arc<dyn FileSource>,
+    readers: Arc<dyn ParquetFileReaderFactory>,
+}
+
+impl DeltaSource {
+    /// Read through `source`, whose files `readers` open.
+    pub fn new(source: ParquetSource, readers: Arc<dyn ParquetFileReaderFactory>) -> Self {
+        let inner = source.with_parquet_file_reader_factory(Arc::clone(&readers));
+        Self { inner: Arc::new(inner), readers }
+    }
+
+    /// The source that does the reading.
+    pub fn inner(&self) -> &Arc<dyn FileSource> {
+        &self.inner
+    }
+
+    fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
+        Arc::new(Self { inner, readers: Arc::clone(&self.readers) })
     }
 }
 
-/// A Parquet source that takes only filters whose answer does not depend on NaN being in the statistics.
-struct NanSafeSource {
-    inner: Arc<dyn FileSource>,
-}
-
-impl FileSource for NanSafeSource {
+impl FileSource for DeltaSource {
     fn try_pushdown_filters(
         &self,
         filters: Vec<Arc<dyn PhysicalExpr>>,
@@ -59,7 +76,7 @@ impl FileSource for NanSafeSource {
                     false => PushedDown::No,
                 })
                 .collect(),
-            updated_node: result.updated_node.map(nan_safe),
+            updated_node: result.updated_node.map(|inner| self.around(inner)),
         })
     }
 
@@ -78,7 +95,16 @@ impl FileSource for NanSafeSource {
         base_config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
-        self.inner.create_morselizer(object_store, base_config, partition)
+        let inner = self.inner.create_morselizer(Arc::clone(&object_store), base_config, partition)?;
+        Ok(Box::new(DeltaMorselizer {
+            inner: Arc::from(inner),
+            opener: Arc::new(VectorReader {
+                store: object_store,
+                readers: Arc::clone(&self.readers),
+                metrics: self.metrics().clone(),
+                partition,
+            }),
+        }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -86,7 +112,7 @@ impl FileSource for NanSafeSource {
     }
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
-        nan_safe(self.inner.with_batch_size(batch_size))
+        self.around(self.inner.with_batch_size(batch_size))
     }
 
     fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
@@ -116,10 +142,10 @@ impl FileSource for NanSafeSource {
     ) -> Result<SortOrderPushdownResult<Arc<dyn FileSource>>> {
         Ok(match self.inner.try_pushdown_sort(order, equivalences)? {
             SortOrderPushdownResult::Exact { inner } => {
-                SortOrderPushdownResult::Exact { inner: nan_safe(inner) }
+                SortOrderPushdownResult::Exact { inner: self.around(inner) }
             }
             SortOrderPushdownResult::Inexact { inner } => {
-                SortOrderPushdownResult::Inexact { inner: nan_safe(inner) }
+                SortOrderPushdownResult::Inexact { inner: self.around(inner) }
             }
             SortOrderPushdownResult::Unsupported => SortOrderPushdownResult::Unsupported,
         })
@@ -130,7 +156,7 @@ impl FileSource for NanSafeSource {
     }
 
     fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {
-        Ok(self.inner.try_pushdown_projection(projection)?.map(nan_safe))
+        Ok(self.inner.try_pushdown_projection(projection)?.map(|inner| self.around(inner)))
     }
 
     fn apply_expressions(
@@ -141,12 +167,80 @@ impl FileSource for NanSafeSource {
     }
 }
 
+/// Opens files through the inner source, those with a deletion vector with the rows that it leaves.
+#[derive(Debug)]
+struct DeltaMorselizer {
+    inner: Arc<dyn Morselizer>,
+    opener: Arc<VectorReader>,
+}
+
+impl Morselizer for DeltaMorselizer {
+    fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
+        match file.extensions.get_arc::<DeletionVector>() {
+            None => self.inner.plan_file(file),
+            Some(vector) => Ok(Box::new(VectorPlanner {
+                file,
+                vector,
+                opener: Arc::clone(&self.opener),
+                inner: Arc::clone(&self.inner),
+            })),
+        }
+    }
+}
+
+/// What reading a deletion vector and the layout of its file takes.
+#[derive(Debug)]
+struct VectorReader {
+    store: Arc<dyn ObjectStore>,
+    readers: Arc<dyn ParquetFileReaderFactory>,
+    metrics: ExecutionPlanMetricsSet,
+    partition: usize,
+}
+
+impl VectorReader {
+    async fn access_plan(
+        &self,
+        file: &PartitionedFile,
+        vector: &DeletionVector,
+    ) -> Result<ParquetAccessPlan> {
+        let deleted = vector.rows(self.store.as_ref()).await?;
+        let hint = file.metadata_size_hint;
+        let mut reader = self.readers.create_reader(self.partition, file.clone(), hint, &self.metrics)?;
+        let footer = reader.get_metadata(None).await?;
+        let group_rows = footer.row_groups().iter().map(|group| group.num_rows().unsigned_abs());
+        Ok(access_plan(&deleted, group_rows)?)
+    }
+}
+
+/// The step before a file with a deletion vector is opened.
+#[derive(Debug)]
+struct VectorPlanner {
+    file: PartitionedFile,
+    vector: Arc<DeletionVector>,
+    opener: Arc<VectorReader>,
+    inner: Arc<dyn Morselizer>,
+}
+
+impl MorselPlanner for VectorPlanner {
+    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
+        let Self { mut file, vector, opener, inner } = *self;
+        Ok(Some(MorselPlan::new().with_pending_planner(async move {
+            let left = opener.access_plan(&file, &vector).await?;
+            file.extensions.insert(left);
+            inner.plan_file(file)
+        })))
+    }
+}
+
 fn is_safe(filter: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
-    let is_float = |column: &Column| match schema.field_with_name(column.name()) {
-        Ok(field) => has_floats(field.data_type()),
-        Err(_) => true,
-    };
-    !collect_columns(filter).iter().any(is_float) || ignores_nan(filter)
+    let columns = collect_columns(filter);
+    let types = || columns.iter().map(|column| schema.field_with_name(column.name()).map(Field::data_type));
+    // The reader promises to evaluate filters over nested columns, and skips those that a file's own nested
+    // type keeps it from evaluating.
+    if types().any(|found| found.is_ok_and(DataType::is_nested)) {
+        return false;
+    }
+    !types().any(|found| found.map_or(true, |data_type| data_type.is_floating())) || ignores_nan(filter)
 }
 
 /// Whether the filter is a comparison that NaN never satisfies, or a test for NULL.
@@ -178,12 +272,5 @@ fn is_number(expr: &Arc<dyn PhysicalExpr>) -> bool {
     match value.and_then(|value| value.cast_to(&DataType::Float64).ok()) {
         Some(ScalarValue::Float64(Some(number))) => !number.is_nan(),
         _ => false,
-    }
-}
-
-fn has_floats(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
-        other => other.is_floating(),
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt64Array, new_null_array};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt64Type,
 };
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue};
@@ -27,6 +27,8 @@ pub struct ColumnBounds {
     pub min: ArrayRef,
     pub max: ArrayRef,
     pub null_count: ArrayRef,
+    /// NULLs without those of deleted rows, where that is known.
+    live_nulls: ArrayRef,
     /// Whether bounds are values that occur in the file.
     exact: bool,
 }
@@ -41,11 +43,13 @@ impl ColumnBounds {
         };
         let unknown = || new_null_array(data_type, files.len());
         let null_count = files.nested("null_count", field.name(), &DataType::UInt64);
+        let null_count = null_count.unwrap_or_else(|| new_null_array(&DataType::UInt64, files.len()));
         Self {
             data_type: data_type.clone(),
             min: bound("min").map_or_else(unknown, safe_minimum),
             max: bound("max").map_or_else(unknown, safe_maximum),
-            null_count: null_count.unwrap_or_else(|| new_null_array(&DataType::UInt64, files.len())),
+            live_nulls: live_nulls(files, &null_count),
+            null_count,
             exact: is_exact(data_type),
         }
     }
@@ -53,59 +57,60 @@ impl ColumnBounds {
     /// Treat a partition column, whose one value per file bounds the file exactly.
     pub fn of_partition(files: &FileList, values: &ArrayRef) -> Self {
         let nulls = (0..values.len()).map(|file| match values.is_null(file) {
-            true => files.num_rows(file).map(|rows| rows as u64),
+            true => stored_rows(files, file),
             false => Some(0),
         });
+        let null_count: ArrayRef = Arc::new(nulls.collect::<UInt64Array>());
         Self {
             data_type: values.data_type().clone(),
             min: Arc::clone(values),
             max: Arc::clone(values),
-            null_count: Arc::new(nulls.collect::<UInt64Array>()),
+            live_nulls: live_nulls(files, &null_count),
+            null_count,
             exact: true,
         }
     }
 
-    /// Statistics of the column in one file.
-    pub fn of_file(&self, file: usize, rows: Option<usize>) -> ColumnStatistics {
-        let null_count = match self.null_count.is_null(file) {
+    /// Statistics of the column in one file; it is whole if none of its rows are deleted.
+    pub fn of_file(&self, file: usize, rows: Option<usize>, whole: bool) -> ColumnStatistics {
+        let null_count = match self.live_nulls.is_null(file) {
             true => Precision::Absent,
-            false => Precision::Exact(
-                self.null_count.as_primitive::<datafusion::arrow::datatypes::UInt64Type>().value(file)
-                    as usize,
-            ),
+            false => Precision::Exact(self.live_nulls.as_primitive::<UInt64Type>().value(file) as usize),
         };
         ColumnStatistics {
             null_count,
-            min_value: self.precision(ScalarValue::try_from_array(&self.min, file).ok()),
-            max_value: self.precision(ScalarValue::try_from_array(&self.max, file).ok()),
+            min_value: self.precision(ScalarValue::try_from_array(&self.min, file).ok(), whole),
+            max_value: self.precision(ScalarValue::try_from_array(&self.max, file).ok(), whole),
             byte_size: self.byte_size(rows.map_or(Precision::Absent, Precision::Exact)),
             ..ColumnStatistics::new_unknown()
         }
     }
 
-    /// Statistics of the column over the files that `select` keeps of each array.
+    /// Statistics of the column over the files that `select` keeps of each array; they are whole if none of
+    /// their rows are deleted.
     pub fn summary(
         &self,
         select: &dyn Fn(&ArrayRef) -> Option<ArrayRef>,
         rows: Precision<usize>,
+        whole: bool,
     ) -> ColumnStatistics {
         let Some((low, high, nulls)) =
-            select(&self.min).and_then(|low| Some((low, select(&self.max)?, select(&self.null_count)?)))
+            select(&self.min).and_then(|low| Some((low, select(&self.max)?, select(&self.live_nulls)?)))
         else {
             return ColumnStatistics::new_unknown();
         };
         ColumnStatistics {
             null_count: total(&nulls),
-            min_value: self.precision(known_extreme(&low, false)),
-            max_value: self.precision(known_extreme(&high, true)),
+            min_value: self.precision(known_extreme(&low, false), whole),
+            max_value: self.precision(known_extreme(&high, true), whole),
             byte_size: self.byte_size(rows),
             ..ColumnStatistics::new_unknown()
         }
     }
 
-    fn precision(&self, value: Option<ScalarValue>) -> Precision<ScalarValue> {
+    fn precision(&self, value: Option<ScalarValue>, whole: bool) -> Precision<ScalarValue> {
         match value {
-            Some(value) if !value.is_null() && self.exact => Precision::Exact(value),
+            Some(value) if !value.is_null() && self.exact && whole => Precision::Exact(value),
             Some(value) if !value.is_null() => Precision::Inexact(value),
             _ => Precision::Absent,
         }
@@ -119,12 +124,31 @@ impl ColumnBounds {
     }
 }
 
+fn stored_rows(files: &FileList, file: usize) -> Option<u64> {
+    let counts = files.stored_row_counts();
+    counts.is_valid(file).then(|| counts.value(file)).and_then(|count| count.try_into().ok())
+}
+
+/// NULLs among the rows that are left of each file: all of them, none, or an unknown number.
+fn live_nulls(files: &FileList, null_count: &ArrayRef) -> ArrayRef {
+    if !files.has_vectors() {
+        return Arc::clone(null_count);
+    }
+    let counts = null_count.as_primitive::<UInt64Type>().iter().enumerate();
+    let live = counts.map(|(file, nulls)| match (nulls, files.vector(file)) {
+        (Some(0), _) | (_, None) => nulls,
+        (nulls, Some(_)) if nulls == stored_rows(files, file) => files.num_rows(file).map(|rows| rows as u64),
+        _ => None,
+    });
+    Arc::new(live.collect::<UInt64Array>())
+}
+
 /// Add up counts; unknown if one of them is.
 fn total(counts: &ArrayRef) -> Precision<usize> {
     if counts.null_count() > 0 {
         return Precision::Absent;
     }
-    let counts = counts.as_primitive::<datafusion::arrow::datatypes::UInt64Type>();
+    let counts = counts.as_primitive::<UInt64Type>();
     Precision::Exact(counts.values().iter().sum::<u64>() as usize)
 }
 
@@ -203,18 +227,36 @@ pub fn total_rows(rows: &Int64Array) -> Precision<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::files::fixtures::three_files;
+    use super::super::files::fixtures::{three_files, three_files_with_a_vector};
     use super::*;
 
     #[test]
     fn integer_bounds_are_exact_per_file_and_unknown_in_total() {
         let bounds = ColumnBounds::of_data(&three_files(), &Field::new("id", DataType::Int64, true));
-        let first = bounds.of_file(0, Some(10));
+        let first = bounds.of_file(0, Some(10), true);
         assert_eq!(first.max_value, Precision::Exact(ScalarValue::Int64(Some(9))));
-        let all = bounds.summary(&|array| Some(Arc::clone(array)), Precision::Exact(30));
+        let all = bounds.summary(&|array| Some(Arc::clone(array)), Precision::Exact(30), true);
         assert_eq!(all.min_value, Precision::Absent);
-        let two = bounds.summary(&|array| Some(array.slice(0, 2)), Precision::Exact(20));
+        let two = bounds.summary(&|array| Some(array.slice(0, 2)), Precision::Exact(20), true);
         assert_eq!(two.max_value, Precision::Exact(ScalarValue::Int64(Some(19))));
+    }
+
+    #[test]
+    fn bounds_of_files_with_deleted_rows_are_not_exact() {
+        let files = three_files_with_a_vector();
+        assert_eq!(files.num_rows(0), Some(8));
+        let bounds = ColumnBounds::of_data(&files, &Field::new("id", DataType::Int64, true));
+        let first = bounds.of_file(0, files.num_rows(0), false);
+        assert_eq!(first.max_value, Precision::Inexact(ScalarValue::Int64(Some(9))));
+    }
+
+    #[test]
+    fn nulls_of_partitions_are_counted_without_deleted_rows() {
+        let files = three_files_with_a_vector();
+        let values: ArrayRef = new_null_array(&DataType::Utf8, 3);
+        let bounds = ColumnBounds::of_partition(&files, &values);
+        assert_eq!(bounds.null_count.as_primitive::<UInt64Type>().value(0), 10);
+        assert_eq!(bounds.of_file(0, Some(8), false).null_count, Precision::Exact(8));
     }
 
     #[test]
@@ -229,6 +271,6 @@ mod tests {
         let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
         let bounds = ColumnBounds::of_data(&three_files(), &Field::new("at", micros, true));
         assert_eq!(bounds.max.as_primitive::<TimestampMicrosecondType>().value(0), 2999);
-        assert!(matches!(bounds.of_file(0, None).max_value, Precision::Inexact(_)));
+        assert!(matches!(bounds.of_file(0, None, true).max_value, Precision::Inexact(_)));
     }
 }

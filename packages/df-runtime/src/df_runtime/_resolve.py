@@ -276,14 +276,13 @@ def native_scan(snapshot: Snapshot) -> DeltaScan:
     DatasetUnsupportedError
         The table uses what the scan does not implement; the message says what.
     """
-    if snapshot.column_mapping != "none":
-        raise _unsupported(snapshot, "its columns have other names inside the files (column mapping)")
     try:
         return DeltaScan(
             snapshot.uri,
             snapshot.schema,
             snapshot.add_actions(),
             partition_columns=snapshot.partition_by,
+            column_mapping=snapshot.column_mapping,
             storage_options=dict(snapshot.storage_options),
             version=snapshot.version,
         )

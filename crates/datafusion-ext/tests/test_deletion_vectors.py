@@ -1,0 +1,167 @@
+"""Deleted rows stay out of every answer, wherever their vector is stored and however files are split."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import datafusion
+import pyarrow as pa
+import pytest
+from delta_files import FORMS, data_file, engine_over, rows_of, scan, vector
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datafusion_ext import DeltaScan, Engine
+
+SCHEMA = pa.schema([("id", pa.int64()), ("name", pa.string()), ("x", pa.float64())])
+QUERIES = [
+    "SELECT * FROM t",
+    "SELECT name FROM t WHERE id % 3 = 0",
+    "SELECT * FROM t WHERE id BETWEEN 7 AND 19",
+    "SELECT * FROM t WHERE id IN (1, 2, 25, 60)",
+    "SELECT id FROM t WHERE name IS NULL",
+    "SELECT id FROM t WHERE name >= 'n3' AND x < 20",
+    "SELECT id FROM t WHERE x > 12.5 OR id = 2",
+    "SELECT count(*) AS n, count(name) AS named, min(id) AS low, max(id) AS high, sum(x) AS s FROM t",
+    "SELECT min(id) AS low, max(x) AS high FROM t WHERE id > 10",
+    "SELECT id % 4 AS k, count(*) AS n FROM t GROUP BY id % 4",
+    "SELECT a.id, b.name FROM t a JOIN t b ON a.id = b.id + 1",
+    "SELECT count(*) AS n FROM t WHERE id IN (SELECT id + 5 FROM t WHERE id > 20)",
+    "SELECT id FROM t ORDER BY id DESC NULLS LAST LIMIT 7",
+    "SELECT id FROM t WHERE id > 4 ORDER BY x, id LIMIT 3 OFFSET 2",
+]
+
+
+def numbered(start: int, count: int) -> pa.Table:
+    ids = range(start, start + count)
+    columns = {
+        "id": list(ids),
+        "name": [None if each % 7 == 0 else f"n{each}" for each in ids],
+        "x": [each / 2 for each in ids],
+    }
+    return pa.table(columns, SCHEMA)
+
+
+def left_of(rows: pa.Table, deleted: set[int]) -> pa.Table:
+    return rows.filter(pa.array([at not in deleted for at in range(rows.num_rows)], pa.bool_()))
+
+
+def bag(rows: list[dict[str, Any]]) -> Counter[str]:
+    return Counter(map(repr, rows))
+
+
+file_of_rows = st.integers(1, 40).flatmap(
+    lambda count: st.tuples(
+        st.just(count),
+        st.one_of(st.none(), st.sets(st.integers(0, count - 1), min_size=1)),
+        st.integers(1, 15),
+        st.sampled_from(FORMS),
+    )
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    files=st.lists(file_of_rows, min_size=1, max_size=4),
+    partitions=st.sampled_from([1, 2, 7]),
+    pushdown=st.sampled_from(["true", "false"]),
+)
+def test_deleted_rows_are_in_no_answer(
+    files: list[tuple[int, set[int] | None, int, str]], partitions: int, pushdown: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "t"
+        root.mkdir()
+        left, actions, start = [SCHEMA.empty_table()], [], 0
+        for number, (count, deleted, group_rows, form) in enumerate(files):
+            rows = numbered(start, count)
+            start += count
+            described = None if deleted is None else vector(root, deleted, form)
+            actions.append(
+                data_file(
+                    root, f"{number}.parquet", rows, deletion_vector=described, row_group_size=group_rows
+                )
+            )
+            left.append(left_of(rows, deleted or set()))
+        model = Engine()
+        model.register_batches("t", pa.concat_tables(left))
+        engine = engine_over(
+            scan(root, SCHEMA, actions),
+            partitions,
+            datafusion__execution__parquet__pushdown_filters=pushdown,
+        )
+        for query in QUERIES:
+            assert bag(rows_of(engine, query)) == bag(rows_of(model, query)), query
+        for limit in (1, 5, 1000):
+            some = rows_of(engine, f"SELECT * FROM t LIMIT {limit}")
+            everything = bag(rows_of(model, "SELECT * FROM t"))
+            assert len(some) == min(limit, everything.total())
+            assert bag(some) <= everything
+
+
+@pytest.fixture
+def half_deleted(tmp_path: Path) -> DeltaScan:
+    """Return 2000 rows in 20 row groups, of which each even one is deleted."""
+    rows = numbered(0, 2000)
+    described = vector(tmp_path, range(0, 2000, 2))
+    action = data_file(tmp_path, "0.parquet", rows, deletion_vector=described, row_group_size=100)
+    return scan(tmp_path, SCHEMA, [action])
+
+
+def test_one_file_with_a_vector_is_read_by_several_partitions_and_its_row_groups_are_pruned(
+    half_deleted: DeltaScan,
+) -> None:
+    engine = engine_over(half_deleted, 4)
+    query = engine.sql("SELECT id FROM t WHERE id >= 1850")
+    assert "file_groups={4 groups" in query.explain()["physical"]
+    assert sorted(row["id"] for row in pa.table(query).to_pylist()) == list(range(1851, 2000, 2))
+    assert query.metrics()["row_groups_pruned_statistics_pruned"] == 18
+
+
+def test_the_log_tells_how_many_rows_are_left(half_deleted: DeltaScan) -> None:
+    assert half_deleted.num_rows == 1000
+    query = engine_over(half_deleted).sql("SELECT count(*) AS n FROM t")
+    assert "DataSourceExec" not in query.explain()["physical"]
+    assert pa.table(query).to_pylist() == [{"n": 1000}]
+
+
+def test_a_context_of_the_datafusion_package_leaves_deleted_rows_out(half_deleted: DeltaScan) -> None:
+    context = datafusion.SessionContext()
+    context.register_table("t", half_deleted)
+    assert context.sql("SELECT count(*), min(id), max(id), sum(id) FROM t").to_pydict() == {
+        "count(*)": [1000],
+        "min(t.id)": [1],
+        "max(t.id)": [1999],
+        "sum(t.id)": [sum(range(1, 2000, 2))],
+    }
+    assert context.sql("SELECT id FROM t WHERE id < 4 ORDER BY id").to_pydict() == {"id": [1, 3]}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"cardinality": 3},
+        {"size_in_bytes": 20},
+        {"offset": 2},
+        {"path_or_inline_dv": "ab" + "0" * 20},
+    ],
+    ids=lambda damage: next(iter(damage)),
+)
+def test_a_damaged_vector_is_an_error_and_not_other_rows(tmp_path: Path, damage: dict[str, object]) -> None:
+    described = {**vector(tmp_path, [0, 4]), **damage}
+    action = data_file(tmp_path, "0.parquet", numbered(0, 10), deletion_vector=described)
+    query = engine_over(scan(tmp_path, SCHEMA, [action])).sql("SELECT id FROM t")
+    with pytest.raises(pa.ArrowException):
+        pa.table(query)
+    assert query.last_error is not None
+    assert query.last_error.code == "engine-storage"
+
+
+def test_a_vector_beyond_its_file_is_an_error(tmp_path: Path) -> None:
+    action = data_file(tmp_path, "0.parquet", numbered(0, 10), deletion_vector=vector(tmp_path, [10]))
+    query = engine_over(scan(tmp_path, SCHEMA, [action])).sql("SELECT id FROM t")
+    with pytest.raises(pa.ArrowException, match="deletes row 10"):
+        pa.table(query)
