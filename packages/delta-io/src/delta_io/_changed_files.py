@@ -11,8 +11,8 @@ from msgspec import Struct
 from delta_io import _log
 from delta_io._dv import vector_path
 from delta_io._log import Actions, Add, DeletionVector, Remove
+from delta_io._places import missing, placed
 from delta_io._replay import live_files
-from delta_io._rows import object_path
 from delta_io._schema import arrow_schema, mappable
 from delta_io.errors import ChangesUnavailableError, DeltaIoError
 
@@ -31,7 +31,7 @@ class ChangedFile(Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     path : str
-        Below the table's folder, decoded.
+        Below the table's folder, decoded; a percent-encoded URI when the file lies elsewhere.
     change_type : str or None
         ``insert`` or ``delete``; None when the file says it row by row in ``_change_type``.
     version : int
@@ -95,7 +95,7 @@ def plan_changes(location: Location, open_version: OpenVersion, since: int, unti
     scope = _Range(location=location, since=since, until=until, commits=commits, open_version=open_version)
     obstacle = lost or _feed_obstacle(scope)
     if obstacle is None:
-        files = tuple(_feed_files(commits))
+        files = tuple(_feed_files(location, commits))
         gone = _gone(location, files)
         if gone is None:
             return Plan(since=since, source="feed", reason="The change data feed is whole.", files=files)
@@ -145,12 +145,12 @@ def _metadata_obstacle(actions: Actions, until: Snapshot) -> str | None:
     return mappable(arrow_schema(metadata.schema_string), until.schema, until.column_mapping)
 
 
-def _feed_files(commits: Iterable[Actions]) -> Iterator[ChangedFile]:
+def _feed_files(location: Location, commits: Iterable[Actions]) -> Iterator[ChangedFile]:
     for actions in commits:
         if actions.change_data:
             for each in actions.change_data:
                 yield ChangedFile(
-                    path=object_path(each.path),
+                    path=placed(location, each.path),
                     change_type=None,
                     version=actions.version,
                     timestamp_ms=actions.timestamp_ms,
@@ -160,7 +160,7 @@ def _feed_files(commits: Iterable[Actions]) -> Iterator[ChangedFile]:
                 )
         else:
             net = _net((actions,))
-            yield from _changed(net, actions.version, actions.timestamp_ms, {})
+            yield from _changed(location, net, actions.version, actions.timestamp_ms)
 
 
 def _key(action: Add | Remove) -> tuple[str, DeletionVector | None]:
@@ -182,10 +182,10 @@ def _net(commits: Iterable[Actions]) -> tuple[list[Remove | Add], list[Add | Rem
 
 
 def _changed(
+    location: Location,
     net: tuple[list[Remove | Add], list[Add | Remove]],
     version: int,
     timestamp_ms: int,
-    partitions: Mapping[str, Mapping[str, str | None]],
 ) -> Iterator[ChangedFile]:
     """Yield the rows that left, then those that came; where only the vector changed, just those."""
     left, came = net
@@ -198,13 +198,12 @@ def _changed(
         only: DeletionVector | None,
         exclude: DeletionVector | None,
     ) -> ChangedFile:
-        known = action.partition_values
         return ChangedFile(
-            path=object_path(action.path),
+            path=placed(location, action.path),
             change_type=change_type,
             version=version,
             timestamp_ms=timestamp_ms,
-            partition=known if known is not None else partitions.get(action.path, {}),
+            partition=action.partition_values or {},
             size_bytes=action.size or 0,
             rows_estimate=_rows(action, only, exclude),
             only=only,
@@ -242,8 +241,8 @@ def _gone(location: Location, files: Iterable[ChangedFile]) -> str | None:
         paths[each.path] = None
         for vector in (each.only, each.exclude):
             if vector is not None and vector.storage_type != "i":
-                paths[vector_path(vector)] = None
-    return next(iter(_log.missing(location, paths)), None)
+                paths[vector_path(location, vector)] = None
+    return next(iter(missing(location, paths)), None)
 
 
 def _from_files(scope: _Range, obstacle: str, lost: str | None) -> Plan:
@@ -271,7 +270,6 @@ def _sentence(obstacle: str) -> str:
 
 
 def _net_files(scope: _Range, net: tuple[list[Any], list[Any]]) -> list[ChangedFile]:
-    partitions: dict[str, Mapping[str, str | None]] = {}
     if any(each.partition_values is None for each in net[0]):
         raise ChangesUnavailableError(
             f"the changes in ({scope.since}, {scope.until.version}] are lost",
@@ -279,7 +277,7 @@ def _net_files(scope: _Range, net: tuple[list[Any], list[Any]]) -> list[ChangedF
             "Read the whole table.",
         )
     stamp = scope.commits[-1].timestamp_ms if scope.commits else int(scope.until.timestamp.timestamp() * 1000)
-    return list(_changed(net, scope.until.version, stamp, partitions))
+    return list(_changed(scope.location, net, scope.until.version, stamp))
 
 
 def _check_schemas(scope: _Range) -> None:

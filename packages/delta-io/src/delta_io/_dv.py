@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from delta_io.errors import LogError, UnsupportedError
+from delta_io._places import open_file, placed
+from delta_io.errors import LogError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,14 +39,12 @@ def load_mask(location: Location, vector: DeletionVector, rows: int) -> pa.Boole
     return pa.BooleanArray.from_buffers(pa.bool_(), rows, [None, buffer])
 
 
-def vector_path(vector: DeletionVector) -> str:
-    """Return the path of the file that holds a vector, below the table's folder."""
+def vector_path(location: Location, vector: DeletionVector) -> str:
+    """Return the path of the file that holds a vector, below the table's folder or a URI of its own."""
+    if vector.storage_type == "p":
+        return placed(location, vector.path_or_inline_dv)
     if vector.storage_type != "u":
-        raise UnsupportedError(
-            "a deletion vector lies outside the table's folder",
-            "it is stored by absolute path",
-            "Read the table with the engine that wrote it.",
-        )
+        raise LogError("a deletion vector is damaged", f"its kind of storage is {vector.storage_type!r}")
     text = vector.path_or_inline_dv
     prefix, name = text[:-20], uuid.UUID(bytes=_decode(text[-20:]))
     return f"{prefix}/deletion_vector_{name}.bin" if prefix else f"deletion_vector_{name}.bin"
@@ -61,7 +60,7 @@ def _decode(text: str) -> bytes:
 def _payload(location: Location, vector: DeletionVector) -> bytes:
     if vector.storage_type == "i":
         return _decode(vector.path_or_inline_dv)[: vector.size_in_bytes]
-    with location.filesystem.open_input_file(vector_path(vector)) as file:
+    with open_file(location, vector_path(location, vector)) as file:
         file.seek(vector.offset or 0)
         (size,) = struct.unpack(">i", file.read(4))
         if size != vector.size_in_bytes:

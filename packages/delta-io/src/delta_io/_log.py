@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,7 +78,7 @@ class Metadata(Struct, frozen=True, rename="camel"):
     """What a commit says about the table."""
 
     id: str
-    schema_string: str
+    schema_string: str = '{"type":"struct","fields":[]}'
     partition_columns: list[str] = []
     configuration: dict[str, str | None] = {}
     name: str | None = None
@@ -159,13 +158,6 @@ def stat(location: Location, path: str) -> tuple[int, int] | None:
     """Return size and modification time (ns) of a file below the table's folder, or None."""
     info = location.filesystem.get_file_info(path)
     return None if info.type == pa_fs.FileType.NotFound else (info.size or 0, info.mtime_ns or 0)
-
-
-def missing(location: Location, paths: Iterable[str]) -> list[str]:
-    """Return those paths below the table's folder that no file has."""
-    wanted = list(paths)
-    infos = location.filesystem.get_file_info(wanted) if wanted else []
-    return [path for path, info in zip(wanted, infos, strict=True) if info.type != pa_fs.FileType.File]
 
 
 def list_commits(location: Location) -> list[tuple[int, int]]:

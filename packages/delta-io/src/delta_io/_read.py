@@ -12,9 +12,10 @@ from deltalake import QueryBuilder
 
 from delta_io._compute import pc
 from delta_io._map_errors import mapped
+from delta_io._places import placed
 from delta_io._predicate import Node, parse
 from delta_io._replay import live_files
-from delta_io._rows import Layout, adapt, object_path, open_parquet, read_rows
+from delta_io._rows import Layout, adapt, open_parquet, read_rows
 from delta_io.errors import OptionError, SchemaMismatchError
 from delta_io.index import rows_satisfy
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 # Names in predicates mean what they say, as they do in deltalake's own operations.
 _SETTINGS: Final = {"datafusion.sql_parser.enable_ident_normalization": "false"}
-# Features that the engine refuses, though they ask nothing of one who only reads rows.
-_HARMLESS: Final = frozenset({"vacuumProtocolCheck"})
+# Features that the engine refuses, and reading file by file knows: values are cast to the table's types.
+_REFUSED_BY_ENGINE: Final = frozenset({"typeWidening", "typeWidening-preview", "vacuumProtocolCheck"})
 _FIRST_NANOSECOND: Final = datetime(1677, 9, 22, tzinfo=UTC)
 _LAST_NANOSECOND: Final = datetime(2262, 4, 11, tzinfo=UTC)
 
@@ -58,7 +59,7 @@ def read_snapshot(
     chosen = choose(snapshot.schema, columns)
     shown = pa.schema([field.with_nullable(True) for field in chosen], chosen.metadata)
     needed = chosen if predicate is None else snapshot.schema
-    if snapshot.protocol.reader_features & _HARMLESS or _wide_int96(snapshot, location, needed):
+    if snapshot.protocol.reader_features & _REFUSED_BY_ENGINE or _wide_int96(snapshot, location, needed):
         node = None if predicate is None else parse(predicate, snapshot.schema)
         return pa.RecordBatchReader.from_batches(shown, _file_batches(snapshot, location, shown, node))
     names = ", ".join(quote(name) for name in shown.names)
@@ -117,7 +118,7 @@ def _file_batches(
         with mapped(location, "reading"):
             for path, add in live_files(location, snapshot.version).items():
                 values, vector = add.partition_values, add.deletion_vector
-                yield from read_rows(location, object_path(path), layout, values, exclude=vector)
+                yield from read_rows(location, placed(location, path), layout, values, exclude=vector)
 
     for batch in batches():
         kept = batch if node is None else batch.filter(rows_satisfy(node, batch))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +11,9 @@ from msgspec import Struct
 
 from delta_io import _dv
 from delta_io._compute import pc
+from delta_io._places import open_file
 from delta_io._schema import field_id, physical_name
-from delta_io.errors import SchemaMismatchError, UnsupportedError
+from delta_io.errors import SchemaMismatchError
 
 if TYPE_CHECKING:
     from delta_io._log import DeletionVector
@@ -30,20 +30,9 @@ class Layout(Struct, frozen=True, kw_only=True):
     mode: str
 
 
-def object_path(path: str) -> str:
-    """Return the path of a file below the table's folder, from the percent-encoded one in the log."""
-    if urlsplit(path).scheme and "://" in path:
-        raise UnsupportedError(
-            "a data file lies outside the table's folder",
-            "the log holds an absolute path",
-            "Copy the table's files.",
-        )
-    return unquote(path)
-
-
 def open_parquet(location: Location, path: str) -> pq.ParquetFile:
     """Open a data file so that INT96 timestamps keep their whole range."""
-    file = location.filesystem.open_input_file(path)
+    file = open_file(location, path)
     return pq.ParquetFile(file, coerce_int96_timestamp_unit="us", pre_buffer=False)
 
 

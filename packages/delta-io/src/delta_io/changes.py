@@ -31,7 +31,7 @@ _CHANGE_FIELDS: Final = (
     pa.field(_VERSION, pa.int64()),
     pa.field(_TIMESTAMP, pa.timestamp("us", "UTC")),
 )
-_ADDED: Final = pa.array(["insert", "update_postimage"])
+_ADDED: Final = ("insert", "update_postimage")
 
 
 class ChangeSet:
@@ -167,7 +167,7 @@ class ChangeSet:
         schema = pa.schema([*fields, WEIGHT])
         for _, batch in self._read():
             arrays = [batch.column(field.name) for field in fields]
-            added = pc.is_in(batch.column(CHANGE_TYPE), value_set=_ADDED)
+            added = pc.is_in(batch.column(CHANGE_TYPE), value_set=pa.array(_ADDED))
             arrays.append(pc.if_else(added, pa.scalar(1, pa.int64()), pa.scalar(-1, pa.int64())))
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
