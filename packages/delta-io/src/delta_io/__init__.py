@@ -2,6 +2,7 @@
 
 from delta_io._changed_files import ChangedFile
 from delta_io._commit import Commit, CommitInfo, Retry, Transaction
+from delta_io._footers import BloomFilters
 from delta_io._log import DeletionVector
 from delta_io.changes import ChangeSet
 from delta_io.errors import (
@@ -22,17 +23,20 @@ from delta_io.errors import (
     VersionNotFoundError,
 )
 from delta_io.index import FileIndex
-from delta_io.policy import CdfPolicy, RetryPolicy, WritePolicy
+from delta_io.policy import BloomFilter, CdfPolicy, ColumnPolicy, RetryPolicy, WritePolicy
 from delta_io.scan import ScanConfig
 from delta_io.snapshot import Protocol, Snapshot
 from delta_io.storage import StorageOptions
 from delta_io.table import Table
 
 __all__ = [
+    "BloomFilter",
+    "BloomFilters",
     "CdfPolicy",
     "ChangeSet",
     "ChangedFile",
     "ChangesUnavailableError",
+    "ColumnPolicy",
     "Commit",
     "CommitInfo",
     "ConflictError",

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from delta_io._compute import pc
+from delta_io._ordering import Order
 from delta_io._pump import pumped
 from delta_io._rows import adapt
 from delta_io._schema import lossless
@@ -26,11 +27,13 @@ class Aligned:
         *,
         first: pa.RecordBatchReader | None = None,
         defaults: Mapping[str, object] | None = None,
+        order: Order | None = None,
     ) -> None:
         self.replayable = _is_replayable(data)
         self.error: Exception | None = None
         self.rows = 0
         self._data = data
+        self._order = order if order is not None and order.columns else None
         reader = first or as_reader(data)
         self._schema = pa.schema(
             field for field in schema if field.name in reader.schema.names or not is_generated(field)
@@ -57,8 +60,9 @@ class Aligned:
 
     def _batches(self, source: pa.RecordBatchReader, shown: pa.Schema) -> Iterator[pa.RecordBatch]:
         try:
-            for batch in source if _is_in_memory(self._data) else pumped(source):
-                yield self._shape(batch, shown)
+            given = source if _is_in_memory(self._data) else pumped(source)
+            shaped = (self._shape(batch, shown) for batch in given)
+            yield from shaped if self._order is None else self._order.runs(shaped)
         except Exception as error:
             self.error = error
             raise

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.transaction import Transaction as DeltaTransaction
 from msgspec import Struct
+from msgspec.structs import replace
 
 from delta_io import _log
+from delta_io._footers import BloomFilters, bloom_filters
 from delta_io._map_errors import mapped
 from delta_io.errors import ConflictError, OptionError, TransactionAppliedError
 
@@ -72,6 +74,8 @@ class Commit(Struct, frozen=True, kw_only=True):
         Data files added.
     files_removed : int
         Data files taken out.
+    bloom_filters : BloomFilters or None
+        Bloom filters found in the footers of the files added; None when the policy asks for none.
     bytes : int
         Size of the data files added.
     seconds : float
@@ -94,6 +98,7 @@ class Commit(Struct, frozen=True, kw_only=True):
     retries: tuple[Retry, ...] = ()
     rebased: int = 0
     metrics: Mapping[str, int] = {}
+    bloom_filters: BloomFilters | None = None
 
 
 class CommitInfo(Struct, frozen=True, kw_only=True):
@@ -144,6 +149,8 @@ class Request(Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str] | None = None
     expected_version: int | None = None
     replayable: bool = True
+    masked: frozenset[str] = frozenset()
+    look_for_bloom_filters: bool = False
 
 
 Operation = Callable[[DeltaTable, CommitProperties, PostCommitHookProperties], object]
@@ -164,7 +171,7 @@ def run(
         handle = take()
         before = _check(handle, request)
         try:
-            with mapped(location, request.doing):
+            with mapped(location, request.doing, request.masked):
                 operation(handle, _properties(policy, request), _hooks(policy))
         except ConflictError as error:
             pause = next(pauses, None)
@@ -174,7 +181,8 @@ def run(
             time.sleep(pause)
             continue
         seconds = time.monotonic() - started
-        return _report(location, handle.version(), before, seconds, tuple(retries)), handle
+        commit = _report(location, handle.version(), before, seconds, tuple(retries))
+        return (_with_footers(location, commit) if request.look_for_bloom_filters else commit), handle
 
 
 def _pauses(retry: RetryPolicy, request: Request, started: float) -> Any:
@@ -263,6 +271,14 @@ def _report(
         rebased=metrics.get("num_retries", 0),
         metrics=metrics,
     )
+
+
+def _with_footers(location: Location, commit: Commit) -> Commit:
+    with mapped(location, "reading the footers written to"):
+        actions = _log.read_commit(location, commit.version) if commit.files else None
+        return replace(
+            commit, bloom_filters=bloom_filters(location, actions.adds if actions is not None else ())
+        )
 
 
 def _rows(metrics: Mapping[str, int]) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PREVIEW: Final = re.compile(r"(\d+) rows failed validation check")
 _NO_COLUMN: Final = re.compile(r"No field named (.+?)\.")
+_MASK: Final = "***"
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
     ("rows failed validation check", errors.ConstraintError, "Correct or leave out those rows."),
@@ -48,7 +49,9 @@ def first_line(text: str) -> str:
     return line if len(line) <= 400 else line[:399] + "…"
 
 
-def translate(error: Exception, location: Location, doing: str) -> errors.DeltaIoError:
+def translate(
+    error: Exception, location: Location, doing: str, masked: frozenset[str] = frozenset()
+) -> errors.DeltaIoError:
     """Return the error of this package that stands for an error of a library below."""
     text = str(error)
     found = location.options.redact(first_line(text))
@@ -61,28 +64,42 @@ def translate(error: Exception, location: Location, doing: str) -> errors.DeltaI
         return errors.SchemaMismatchError(what, found, "Give the table's columns.")
     for part, kind, fix in _TEXTS:
         if part in text:
-            return kind(what, _constraint_rows(text) or found, fix)
+            return kind(what, _constraint_rows(text, masked) or found, fix)
     if isinstance(error, (OSError, pa.ArrowException)):
         return errors.StorageError(what, found, "Check the place, the options and the connection.")
     return errors.DeltaIoError(what, found)
 
 
-def _constraint_rows(text: str) -> str:
-    """Return the rows that a constraint refused, as deltalake's preview shows them."""
+def _constraint_rows(text: str, masked: frozenset[str]) -> str:
+    """Return the rows that a constraint refused, as deltalake's preview shows them, masked columns hidden."""
     count = _PREVIEW.search(text)
     if count is None:
         return ""
-    lines = [line.strip(" |") for line in text.splitlines() if line.startswith("|")]
-    shown = "; ".join(" | ".join(part.strip() for part in line.split("|")) for line in lines[:4])
-    return f"{count[1]} rows break it ({shown})"
+    rows = [
+        [part.strip() for part in line.strip().strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    hidden = [name in masked for name in rows[0]] if rows else []
+    shown = [rows[0], *(_masked(row, hidden) for row in rows[1:4])] if rows else []
+    preview = "; ".join(" | ".join(row) for row in shown)
+    return f"{count[1]} rows break it ({preview})"
+
+
+def _masked(row: list[str], hidden: list[bool]) -> list[str]:
+    if not any(hidden):
+        return row
+    if len(row) != len(hidden):  # a value holds a bar: which one belongs to a masked column is anyone's guess
+        return [_MASK]
+    return [_MASK if hide else value for value, hide in zip(row, hidden, strict=True)]
 
 
 @contextmanager
-def mapped(location: Location, doing: str) -> Generator[None]:
+def mapped(location: Location, doing: str, masked: frozenset[str] = frozenset()) -> Generator[None]:
     """Turn errors of the libraries below into errors of this package."""
     try:
         yield
     except (DeltaError, OSError, pa.ArrowException, ValueError) as error:
         if isinstance(error, errors.DeltaIoError):
             raise
-        raise translate(error, location, doing) from None
+        raise translate(error, location, doing, masked) from None

@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    WriterProperties,
+    write_deltalake,
+)
 from msgspec import Struct
 
 from delta_io._read import quote
@@ -15,27 +21,33 @@ from delta_io.errors import OptionError, SchemaMismatchError
 if TYPE_CHECKING:
     from delta_io._align import Aligned
     from delta_io._commit import Operation
-    from delta_io.policy import WritePolicy
 
 
 _DEFAULT: Final = b"CURRENT_DEFAULT"
 
 
-def write(
-    aligned: Aligned, policy: WritePolicy, *, overwrite: bool, predicate: str | None, replace_schema: bool
-) -> Operation:
+class Writing(Struct, frozen=True, kw_only=True):
+    """How a write goes about it."""
+
+    overwrite: bool = False
+    predicate: str | None = None
+    schema_mode: Literal["merge", "overwrite"] | None = None
+    target_file_bytes: int | None = None
+
+
+def write(aligned: Aligned, writing: Writing, properties: WriterProperties) -> Operation:
     """Return the operation that writes rows."""
 
     def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
-        options: dict[str, Any] = {} if predicate is None else {"predicate": predicate}
-        if replace_schema:
-            options["schema_mode"] = "overwrite"
+        options: dict[str, Any] = {} if writing.predicate is None else {"predicate": writing.predicate}
+        if writing.schema_mode is not None:
+            options["schema_mode"] = writing.schema_mode
         write_deltalake(
             handle,
             aligned.reader(),
-            mode="overwrite" if overwrite else "append",
-            target_file_size=policy.target_file_bytes,
-            writer_properties=policy.writer_properties(),
+            mode="overwrite" if writing.overwrite else "append",
+            target_file_size=writing.target_file_bytes,
+            writer_properties=properties,
             commit_properties=commit,
             post_commithook_properties=hooks,
             **options,
@@ -44,13 +56,13 @@ def write(
     return operation
 
 
-def delete(predicate: str | None, policy: WritePolicy) -> Operation:
+def delete(predicate: str | None, properties: WriterProperties) -> Operation:
     """Return the operation that deletes rows."""
 
     def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
         handle.delete(
             predicate,
-            writer_properties=policy.writer_properties(),
+            writer_properties=properties,
             commit_properties=commit,
             post_commithook_properties=hooks,
         )
@@ -58,7 +70,7 @@ def delete(predicate: str | None, policy: WritePolicy) -> Operation:
     return operation
 
 
-def update(updates: Mapping[str, str], predicate: str | None, policy: WritePolicy) -> Operation:
+def update(updates: Mapping[str, str], predicate: str | None, properties: WriterProperties) -> Operation:
     """Return the operation that updates rows."""
     if not updates:
         raise OptionError("nothing is to be updated", fix="Name at least one column and its new value.")
@@ -67,7 +79,7 @@ def update(updates: Mapping[str, str], predicate: str | None, policy: WritePolic
         handle.update(
             updates={quote(name): sql for name, sql in updates.items()},
             predicate=predicate,
-            writer_properties=policy.writer_properties(),
+            writer_properties=properties,
             commit_properties=commit,
             post_commithook_properties=hooks,
         )
@@ -109,7 +121,11 @@ class MergeRules(Struct, frozen=True, kw_only=True):
 
 
 def merge(
-    aligned: Aligned, rules: MergeRules, columns: Sequence[str], table: pa.Schema, policy: WritePolicy
+    aligned: Aligned,
+    rules: MergeRules,
+    columns: Sequence[str],
+    table: pa.Schema,
+    properties: WriterProperties,
 ) -> Operation:
     """Return the operation that merges rows by key; a null key equals a null key."""
     condition = " AND ".join(
@@ -128,7 +144,7 @@ def merge(
             condition,
             source_alias="source",
             target_alias="target",
-            writer_properties=policy.writer_properties(),
+            writer_properties=properties,
             commit_properties=commit,
             post_commithook_properties=hooks,
         )

@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-import pyarrow as pa
 from msgspec.structs import replace
 
 from delta_io import _operations
 from delta_io._align import Aligned, as_reader
 from delta_io._commit import Commit, Operation, Request, Transaction, run
+from delta_io._ordering import Order
 from delta_io._read import choose
-from delta_io._schema import arrow_schema
-from delta_io.errors import DeltaIoError, OptionError, SchemaMismatchError, TableExistsError
-from schema_spec import SpecError, TableSpec
+from delta_io._target import parquet_properties, target_schema
+from delta_io.errors import DeltaIoError, OptionError, TableExistsError
 
 if TYPE_CHECKING:
+    from deltalake import WriterProperties
+
     from delta_io._handles import Handles
     from delta_io.policy import WritePolicy
     from delta_io.snapshot import Snapshot
     from delta_io.storage import Location
+    from schema_spec import TableSpec
 
 WriteMode = Literal["append", "overwrite", "error"]
 
@@ -36,6 +38,7 @@ class Mutations:
     _location: Location
     _policy: WritePolicy
     _handles: Handles
+    _spec: TableSpec | None
 
     def snapshot(self, version: int | None = None, timestamp: datetime | str | None = None) -> Snapshot:
         """Pin a version of the table."""
@@ -61,7 +64,8 @@ class Mutations:
             Columns are matched by name; missing ones get their default, or null; types are cast where no
             value changes.
         mode : {"append", "overwrite", "error"}, default "append"
-            ``overwrite`` replaces the rows; ``error`` refuses a table that has any.
+            ``overwrite`` replaces the rows; ``error`` refuses a table that has any. Columns of the data that
+            only the contract has are added to the table, as far as the contract's evolution policy admits.
         predicate : str, optional
             With ``overwrite``, replace just the rows that satisfy it, by rows that satisfy it.
         replace_schema : bool, default False
@@ -101,25 +105,33 @@ class Mutations:
                 f"the mode is {mode!r}" if predicate is None else "a predicate is given",
                 "Use mode overwrite without a predicate.",
             )
-        snapshot = self.snapshot()
+        snapshot = self._to_write()
         if mode == "error" and snapshot.add_actions().num_rows:
             raise TableExistsError(f"{self._location.shown!r} has rows", fix="Use append or overwrite.")
         first = as_reader(data)
-        if replace_schema:
-            aligned = Aligned(data, _stored_schema(first.schema), snapshot.partition_by, first=first)
-        else:
-            defaults = {each.name: each.default for each in snapshot.spec.columns if each.default is not None}
-            aligned = Aligned(data, snapshot.schema, snapshot.partition_by, first=first, defaults=defaults)
-        del snapshot  # else the commit would have to keep its list of files
-        operation = _operations.write(
-            aligned,
-            self._policy,
+        contract = self._contract(snapshot)
+        defaults = {each.name: each.default for each in contract.columns if each.default is not None}
+        schema, schema_mode = target_schema(snapshot, contract, first.schema, replace=replace_schema)
+        aligned = Aligned(
+            data,
+            schema,
+            snapshot.partition_by,
+            first=first,
+            defaults={}
+            if replace_schema
+            else {name: defaults[name] for name in defaults if name in schema.names},
+            order=Order(self._policy, schema),
+        )
+        writing = _operations.Writing(
             overwrite=mode == "overwrite",
             predicate=predicate,
-            replace_schema=replace_schema,
+            schema_mode=schema_mode,
+            target_file_bytes=self._policy.target_file_bytes,
         )
-        request = _request("writing", transaction, metadata, expected_version)
-        return self._run_aligned(request, aligned, operation)
+        properties = parquet_properties(self._policy, contract, schema, snapshot.partition_by)
+        request = self._request("writing", contract, transaction, metadata, expected_version)
+        del snapshot  # else the commit would have to keep its list of files
+        return self._run_aligned(request, aligned, _operations.write(aligned, writing, properties))
 
     def delete(
         self,
@@ -154,8 +166,9 @@ class Mutations:
         ConflictError
             When another writer came first.
         """
-        operation = _operations.delete(predicate, self._policy)
-        return self._run(_request("deleting from", transaction, metadata, expected_version), operation)
+        contract, properties = self._prepared(self._to_write())
+        request = self._request("deleting from", contract, transaction, metadata, expected_version)
+        return self._run(request, _operations.delete(predicate, properties))
 
     def update(
         self,
@@ -191,9 +204,12 @@ class Mutations:
         ConflictError
             When another writer came first.
         """
-        choose(self.snapshot().schema, list(updates))
-        operation = _operations.update(updates, predicate, self._policy)
-        return self._run(_request("updating", transaction, metadata, expected_version), operation)
+        snapshot = self._to_write()
+        choose(snapshot.schema, list(updates))
+        contract, properties = self._prepared(snapshot)
+        request = self._request("updating", contract, transaction, metadata, expected_version)
+        del snapshot
+        return self._run(request, _operations.update(updates, predicate, properties))
 
     def merge(
         self,
@@ -242,7 +258,7 @@ class Mutations:
         ConflictError
             When another writer came first.
         """
-        snapshot = self.snapshot()
+        snapshot = self._to_write()
         rules = _operations.MergeRules(
             on=(on,) if isinstance(on, str) else tuple(on),
             matched=matched,
@@ -253,11 +269,11 @@ class Mutations:
         reader = as_reader(source)
         columns = _operations.merge_columns(reader.schema, snapshot.schema, rules.on)
         aligned = Aligned(source, columns, snapshot.partition_by, first=reader)
-        operation = _operations.merge(aligned, rules, columns.names, snapshot.schema, self._policy)
+        contract, properties = self._prepared(snapshot)
+        operation = _operations.merge(aligned, rules, columns.names, snapshot.schema, properties)
+        request = self._request("merging into", contract, transaction, metadata, expected_version)
         del snapshot
-        return self._run_aligned(
-            _request("merging into", transaction, metadata, expected_version), aligned, operation
-        )
+        return self._run_aligned(request, aligned, operation)
 
     def restore(
         self,
@@ -294,8 +310,36 @@ class Mutations:
         if version is None and timestamp is None:
             raise OptionError("nothing says what to restore", fix="Give a version or a timestamp.")
         target = self.snapshot(version, timestamp).version
-        return self._run(
-            _request("restoring", transaction, metadata, expected_version), _operations.restore(target)
+        contract = self._contract(self._to_write())
+        request = self._request("restoring", contract, transaction, metadata, expected_version)
+        return self._run(request, _operations.restore(target))
+
+    def _to_write(self) -> Snapshot:
+        """Return the newest version."""
+        return self.snapshot()
+
+    def _contract(self, snapshot: Snapshot) -> TableSpec:
+        return self._spec if self._spec is not None else snapshot.spec
+
+    def _prepared(self, snapshot: Snapshot) -> tuple[TableSpec, WriterProperties]:
+        contract = self._contract(snapshot)
+        return contract, parquet_properties(self._policy, contract, snapshot.schema, snapshot.partition_by)
+
+    def _request(
+        self,
+        doing: str,
+        contract: TableSpec,
+        transaction: Transaction | None,
+        metadata: Mapping[str, str] | None,
+        expected_version: int | None,
+    ) -> Request:
+        return Request(
+            doing=doing,
+            transaction=transaction,
+            metadata=metadata,
+            expected_version=expected_version,
+            masked=frozenset(each.name for each in contract.columns if each.metadata.get("masked")),
+            look_for_bloom_filters=self._policy.asks_for_bloom_filters(contract),
         )
 
     def _run(self, request: Request, operation: Operation) -> Commit:
@@ -310,20 +354,3 @@ class Mutations:
             if aligned.error is not None:
                 raise aligned.error from None
             raise
-
-
-def _request(
-    doing: str,
-    transaction: Transaction | None,
-    metadata: Mapping[str, str] | None,
-    expected_version: int | None,
-) -> Request:
-    return Request(doing=doing, transaction=transaction, metadata=metadata, expected_version=expected_version)
-
-
-def _stored_schema(given: pa.Schema) -> pa.Schema:
-    """Return the columns that a table made of some data has."""
-    try:
-        return arrow_schema(str(TableSpec.from_arrow("data", given).to_delta()))
-    except SpecError as error:
-        raise SchemaMismatchError("the data cannot be stored", str(error), "Cast it.") from None

@@ -12,8 +12,9 @@ from delta_io._commit import CommitInfo, describe
 from delta_io._creation import create_table, table_exists
 from delta_io._handles import Handles
 from delta_io._map_errors import mapped
+from delta_io._target import check_contract
 from delta_io.changes import ChangeSet, find_changes
-from delta_io.errors import OptionError, SchemaMismatchError, VersionNotFoundError
+from delta_io.errors import OptionError, VersionNotFoundError
 from delta_io.mutations import Mutations
 from delta_io.policy import WritePolicy
 from delta_io.snapshot import Snapshot
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from schema_spec import TableSpec
 
 _FEED = "delta.enableChangeDataFeed"
+_STATISTICS = "delta.dataSkippingStatsColumns"
 
 
 class Table(Mutations):
@@ -77,7 +79,7 @@ class Table(Mutations):
         self._spec = spec
         snapshot = self._handles.newest()
         if spec is not None:
-            _check_contract(snapshot, spec)
+            check_contract(snapshot, spec)
 
     @classmethod
     def create(
@@ -114,8 +116,7 @@ class Table(Mutations):
         location = Location(uri, storage_options)
         chosen = policy or WritePolicy()
         delta = spec.to_delta()
-        feed = {_FEED: "true"} if chosen.cdf.enabled else {}
-        create_table(location, delta, feed | delta.configuration)
+        create_table(location, delta, _own_properties(spec, chosen) | delta.configuration)
         return cls(location.uri, spec=spec, policy=chosen, storage_options=location.options)
 
     @staticmethod
@@ -339,12 +340,14 @@ def _moment(timestamp: datetime | str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _check_contract(snapshot: Snapshot, spec: TableSpec) -> None:
-    wanted = {column.name: column for column in spec.columns}
-    missing = [name for name in wanted if name not in snapshot.schema.names]
-    if missing:
-        raise SchemaMismatchError(
-            f"the table breaks contract {spec.name!r}",
-            f"it has no column {missing[0]!r}; it has {', '.join(snapshot.schema.names[:8])}",
-            "Correct the contract, or add the column.",
+def _own_properties(spec: TableSpec, policy: WritePolicy) -> dict[str, str]:
+    """Return the table properties that a policy stands for."""
+    properties = {_FEED: "true"} if policy.cdf.enabled else {}
+    if policy.statistics_columns is not None:
+        for name in policy.statistics_columns:
+            spec.column(name)
+        properties[_STATISTICS] = ",".join(
+            name if name.isidentifier() else "`" + name.replace("`", "``") + "`"
+            for name in policy.statistics_columns
         )
+    return properties

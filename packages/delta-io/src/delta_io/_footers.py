@@ -1,0 +1,50 @@
+"""What the footers of written files say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from delta_io._places import placed
+from delta_io._rows import open_parquet
+
+if TYPE_CHECKING:
+    from delta_io._log import Add
+    from delta_io.storage import Location
+
+
+class BloomFilters(Struct, frozen=True, kw_only=True):
+    """Bloom filters found in the footers of the files that a commit added.
+
+    Parameters
+    ----------
+    row_groups : int
+        Row groups of those files.
+    columns : Mapping[str, int]
+        Columns, and in how many of the row groups they have a filter.
+    bytes : int
+        Size of the filters.
+    """
+
+    row_groups: int = 0
+    columns: Mapping[str, int] = {}
+    bytes: int = 0
+
+
+def bloom_filters(location: Location, adds: Iterable[Add]) -> BloomFilters:
+    """Count the Bloom filters of files."""
+    columns: dict[str, int] = {}
+    row_groups = size = 0
+    for add in adds:
+        with open_parquet(location, placed(location, add.path)) as file:
+            metadata = file.metadata
+            row_groups += metadata.num_row_groups
+            for group in range(metadata.num_row_groups):
+                for index in range(metadata.num_columns):
+                    chunk = metadata.row_group(group).column(index)
+                    if chunk.bloom_filter_offset is not None:
+                        columns[chunk.path_in_schema] = columns.get(chunk.path_in_schema, 0) + 1
+                        size += chunk.bloom_filter_length or 0
+    return BloomFilters(row_groups=row_groups, columns=columns, bytes=size)
