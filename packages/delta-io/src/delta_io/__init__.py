@@ -23,6 +23,13 @@ from delta_io.errors import (
     VersionNotFoundError,
 )
 from delta_io.index import FileIndex
+from delta_io.maintenance import (
+    Consumer,
+    MaintenancePolicy,
+    MaintenanceReport,
+    MaintenanceStep,
+    Removal,
+)
 from delta_io.policy import BloomFilter, CdfPolicy, ColumnPolicy, RetryPolicy, WritePolicy
 from delta_io.scan import ScanConfig
 from delta_io.snapshot import Protocol, Snapshot
@@ -41,14 +48,19 @@ __all__ = [
     "CommitInfo",
     "ConflictError",
     "ConstraintError",
+    "Consumer",
     "DeletionVector",
     "DeltaIoError",
     "FileIndex",
     "LogError",
+    "MaintenancePolicy",
+    "MaintenanceReport",
+    "MaintenanceStep",
     "NotDeltaError",
     "OptionError",
     "PredicateError",
     "Protocol",
+    "Removal",
     "Retry",
     "RetryPolicy",
     "ScanConfig",

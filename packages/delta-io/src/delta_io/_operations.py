@@ -87,6 +87,26 @@ def update(updates: Mapping[str, str], predicate: str | None, properties: Writer
     return operation
 
 
+def optimize(
+    properties: WriterProperties, z_order_by: Sequence[str], target_file_bytes: int | None
+) -> Operation:
+    """Return the operation that puts files together, in an order if columns are named."""
+
+    def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
+        options: dict[str, Any] = {
+            "target_size": target_file_bytes,
+            "writer_properties": properties,
+            "commit_properties": commit,
+            "post_commithook_properties": hooks,
+        }
+        if z_order_by:
+            handle.optimize.z_order(list(z_order_by), **options)
+        else:
+            handle.optimize.compact(**options)
+
+    return operation
+
+
 def restore(version: int) -> Operation:
     """Return the operation that makes an earlier version the newest."""
 

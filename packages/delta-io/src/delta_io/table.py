@@ -15,6 +15,7 @@ from delta_io._map_errors import mapped
 from delta_io._target import check_contract
 from delta_io.changes import ChangeSet, find_changes
 from delta_io.errors import OptionError, VersionNotFoundError
+from delta_io.maintenance import Maintenance
 from delta_io.mutations import Mutations
 from delta_io.policy import WritePolicy
 from delta_io.snapshot import Snapshot
@@ -27,7 +28,7 @@ _FEED = "delta.enableChangeDataFeed"
 _STATISTICS = "delta.dataSkippingStatsColumns"
 
 
-class Table(Mutations):
+class Table(Mutations, Maintenance):
     """A Delta table, opened.
 
     Parameters
