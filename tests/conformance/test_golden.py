@@ -1,13 +1,7 @@
-"""Tables with known rows are read right through every surface, or refused with a documented code.
-
-The tables come from the repository delta-io/delta-kernel-rs. They are looked for in the folder that
-``FRESHLAKE_GOLDEN`` names, else beside the checkout.
-"""
+"""Tables with known rows are read right through every surface."""
 
 from __future__ import annotations
 
-import os
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,26 +12,9 @@ import pytest
 
 from delta_io import Table
 from df_runtime import SessionFactory
-from workspace import ROOT
+from golden import ARCHIVES, needs_golden, quoted
 
-GOLDEN = Path(os.environ.get("FRESHLAKE_GOLDEN", ROOT.parent / "shared" / "acceptance" / "golden"))
-ARCHIVES = {path.name.removesuffix(".tar.zst"): path for path in sorted(GOLDEN.glob("*.tar.zst"))}
-
-pytestmark = pytest.mark.skipif(not ARCHIVES, reason=f"no golden tables in {GOLDEN.name} beside the checkout")
-
-# What a table needs its reader to know, and this release may say that it does not.
-MAY_BE_REFUSED = {
-    "basic-with-vacuum-protocol-check-feature",
-    "data-reader-timestamp_ntz-id-mode",
-    "data-reader-timestamp_ntz-name-mode",
-    "data-skipping-basic-stats-all-types-columnmapping-id",
-    "data-skipping-basic-stats-all-types-columnmapping-name",
-    "dv-partitioned-with-checkpoint",
-    "dv-with-columnmapping",
-    "log-replay-dv-key-cases",
-    "table-with-columnmapping-mode-id",
-    "table-with-columnmapping-mode-name",
-}
+pytestmark = needs_golden
 
 # The shipped answer took the writer's time zone for the partition values; the protocol says UTC.
 CORRECTED = {
@@ -64,42 +41,12 @@ def through_snapshot_stream(uri: str) -> pa.Table:
 SURFACES = [through_session_by_uri, through_session_by_snapshot, through_snapshot_stream]
 
 
-@pytest.fixture(scope="module")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack every golden table, once."""
-    folder = tmp_path_factory.mktemp("golden")
-    for path in ARCHIVES.values():
-        with pa.input_stream(str(path), compression="zstd") as stream:
-            _unpack(stream, folder)
-    return folder
-
-
-def _unpack(stream: Any, folder: Path) -> None:
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
-        archive.extractall(folder, filter="data")
-
-
 @pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: surface.__name__)
 @pytest.mark.parametrize("case", ARCHIVES)
-def test_golden_table(
-    unpacked: Path, documented_codes: set[str], case: str, surface: Callable[[str], pa.Table]
-):
-    if case in MAY_BE_REFUSED and (code := refusal(surface, unpacked / case / "delta")):
-        assert code in documented_codes
-        return
-
+def test_golden_table(unpacked: Path, case: str, surface: Callable[[str], pa.Table]):
     rows = surface(str(unpacked / case / "delta"))
 
     assert difference(rows, unpacked / case / "expected", CORRECTED.get(case, {})) == (0, 0)
-
-
-def refusal(surface: Callable[[str], pa.Table], table: Path) -> str | None:
-    """Return the code with which a surface refuses a table, if it does."""
-    try:
-        surface(str(table))
-    except Exception as error:  # noqa: BLE001 - whatever it is, its code is what is judged
-        return str(getattr(error, "code", repr(error)))
-    return None
 
 
 def difference(rows: pa.Table, expected: Path, corrected: dict[str, str]) -> tuple[int, int]:
@@ -126,8 +73,3 @@ def columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
 def only_in(connection: duckdb.DuckDBPyConnection, one: str, other: str) -> int:
     found: Any = connection.execute(f"select count(*) from ({one} except all {other})").fetchone()
     return found[0]
-
-
-def quoted(name: str) -> str:
-    doubled = name.replace('"', '""')
-    return f'"{doubled}"'
