@@ -10,6 +10,7 @@ from delta_io.errors import (
     ConflictError,
     ConstraintError,
     DeltaIoError,
+    FeatureError,
     LogError,
     NotDeltaError,
     OptionError,
@@ -22,6 +23,7 @@ from delta_io.errors import (
     UnsupportedError,
     VersionNotFoundError,
 )
+from delta_io.features import FeaturePolicy, FeatureRules, Protocol
 from delta_io.index import FileIndex
 from delta_io.maintenance import (
     Consumer,
@@ -32,7 +34,7 @@ from delta_io.maintenance import (
 )
 from delta_io.policy import BloomFilter, CdfPolicy, ColumnPolicy, RetryPolicy, WritePolicy
 from delta_io.scan import ScanConfig
-from delta_io.snapshot import Protocol, Snapshot
+from delta_io.snapshot import Snapshot
 from delta_io.storage import StorageOptions
 from delta_io.table import Table
 
@@ -51,6 +53,9 @@ __all__ = [
     "Consumer",
     "DeletionVector",
     "DeltaIoError",
+    "FeatureError",
+    "FeaturePolicy",
+    "FeatureRules",
     "FileIndex",
     "LogError",
     "MaintenancePolicy",

@@ -9,6 +9,7 @@ Each class has a stable ``code``; ``str(error)`` says what failed, what was foun
     ├── VersionNotFoundError     delta-version-unknown       a version or time that the table cannot show
     ├── LogError                 delta-log-unreadable        a transaction log that cannot be understood
     ├── UnsupportedError         delta-unsupported           a feature or path this package cannot handle
+    ├── FeatureError             delta-feature-refused       a feature that the environment's policy refuses
     ├── OptionError              delta-option-invalid        an argument that makes no sense
     ├── PredicateError           delta-predicate-invalid     SQL text that cannot be used as a predicate
     ├── SchemaMismatchError      delta-schema-mismatch       data or contract that does not fit the table
@@ -28,6 +29,7 @@ __all__ = [
     "ConflictError",
     "ConstraintError",
     "DeltaIoError",
+    "FeatureError",
     "LogError",
     "NotDeltaError",
     "OptionError",
@@ -113,6 +115,12 @@ class UnsupportedError(DeltaIoError):
     """A protocol feature, type or path that this package refuses rather than risk wrong rows."""
 
     code = "delta-unsupported"
+
+
+class FeatureError(DeltaIoError):
+    """The environment's policy refuses a protocol feature of the table, or misses one."""
+
+    code = "delta-feature-refused"
 
 
 class OptionError(DeltaIoError):

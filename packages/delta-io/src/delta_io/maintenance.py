@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from delta_io._handles import Handles
+    from delta_io.features import FeaturePolicy
     from delta_io.policy import WritePolicy
     from delta_io.snapshot import Snapshot
     from delta_io.storage import Location
@@ -205,6 +206,7 @@ class Maintenance:
     _policy: WritePolicy
     _handles: Handles
     _spec: TableSpec | None
+    _features: FeaturePolicy
 
     def snapshot(self, version: int | None = None, timestamp: datetime | str | None = None) -> Snapshot:
         """Pin a version of the table."""
@@ -233,6 +235,7 @@ class Maintenance:
             When another writer took files away at the same time.
         """
         snapshot = self.snapshot()
+        self._features.check(snapshot.protocol, "write", table=self._location.shown)
         if z_order_by:
             choose(snapshot.schema, list(z_order_by))
         contract = self._spec if self._spec is not None else snapshot.spec

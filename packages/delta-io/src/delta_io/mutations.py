@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from delta_io import _operations
 from delta_io._align import Aligned, as_reader
 from delta_io._commit import Commit, Operation, Request, Transaction, run
+from delta_io._enabling import Feature, enabling
 from delta_io._ordering import Order
 from delta_io._read import choose
 from delta_io._target import parquet_properties, target_schema
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from deltalake import WriterProperties
 
     from delta_io._handles import Handles
+    from delta_io.features import FeaturePolicy
     from delta_io.policy import WritePolicy
     from delta_io.snapshot import Snapshot
     from delta_io.storage import Location
@@ -39,6 +41,7 @@ class Mutations:
     _policy: WritePolicy
     _handles: Handles
     _spec: TableSpec | None
+    _features: FeaturePolicy
 
     def snapshot(self, version: int | None = None, timestamp: datetime | str | None = None) -> Snapshot:
         """Pin a version of the table."""
@@ -314,9 +317,47 @@ class Mutations:
         request = self._request("restoring", contract, transaction, metadata, expected_version)
         return self._run(request, _operations.restore(target))
 
+    def enable(
+        self,
+        feature: Feature,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        expected_version: int | None = None,
+    ) -> Commit:
+        """Enable a protocol feature in one commit; features that the table has already are kept.
+
+        Parameters
+        ----------
+        feature : str
+            ``changeDataFeed``, ``appendOnly`` (which also refuses deletions from then on),
+            ``deletionVectors``, ``v2Checkpoint``, ``timestampNtz`` or ``variantType``. Column mapping can be
+            asked for when a table is created, as property ``delta.columnMapping.mode``.
+        metadata, expected_version
+            As in `write`.
+
+        Returns
+        -------
+        Commit
+            What was done; nothing is committed when the table has the feature.
+
+        Raises
+        ------
+        UnsupportedError
+            When the feature cannot be enabled by this writer, such as type widening.
+        ConflictError
+            When another writer came first.
+        """
+        snapshot = self._to_write()
+        operation = enabling(feature, snapshot.protocol, snapshot.properties)
+        request = self._request("enabling a feature of", snapshot.spec, None, metadata, expected_version)
+        del snapshot
+        return self._run(request, operation)
+
     def _to_write(self) -> Snapshot:
-        """Return the newest version."""
-        return self.snapshot()
+        """Return the newest version, which the environment has to let us write."""
+        snapshot = self.snapshot()
+        self._features.check(snapshot.protocol, "write", table=self._location.shown)
+        return snapshot
 
     def _contract(self, snapshot: Snapshot) -> TableSpec:
         return self._spec if self._spec is not None else snapshot.spec

@@ -9,34 +9,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from msgspec import Struct
 
 from delta_io import _log, _stats
 from delta_io._map_errors import mapped
 from delta_io._read import read_snapshot
 from delta_io._schema import arrow_schema, physical_name
+from delta_io.features import Protocol
 from delta_io.index import FileIndex, prune
 from schema_spec import TableSpec
 
 if TYPE_CHECKING:
     from delta_io.storage import Location, StorageOptions
-
-
-class Protocol(Struct, frozen=True, kw_only=True):
-    """What a table asks of its readers and writers.
-
-    Parameters
-    ----------
-    min_reader_version, min_writer_version : int
-        Protocol versions.
-    reader_features, writer_features : frozenset[str]
-        Named features, for tables that name them.
-    """
-
-    min_reader_version: int
-    min_writer_version: int
-    reader_features: frozenset[str] = frozenset()
-    writer_features: frozenset[str] = frozenset()
 
 
 class Snapshot:

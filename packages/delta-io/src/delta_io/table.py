@@ -15,6 +15,7 @@ from delta_io._map_errors import mapped
 from delta_io._target import check_contract
 from delta_io.changes import ChangeSet, find_changes
 from delta_io.errors import OptionError, VersionNotFoundError
+from delta_io.features import FeaturePolicy
 from delta_io.maintenance import Maintenance
 from delta_io.mutations import Mutations
 from delta_io.policy import WritePolicy
@@ -41,6 +42,8 @@ class Table(Mutations, Maintenance):
         How the table is written.
     storage_options : Mapping[str, str], optional
         Options of the storage, used for the log and the data alike.
+    features : FeaturePolicy, optional
+        Which protocol features the environment lets the table have, to be read and to be written.
 
     Raises
     ------
@@ -50,6 +53,8 @@ class Table(Mutations, Maintenance):
         When something else is there.
     SchemaMismatchError
         When the table breaks the contract.
+    FeatureError
+        When the environment's policy refuses the table.
 
     Examples
     --------
@@ -73,12 +78,14 @@ class Table(Mutations, Maintenance):
         spec: TableSpec | None = None,
         policy: WritePolicy | None = None,
         storage_options: Mapping[str, str] | None = None,
+        features: FeaturePolicy | None = None,
     ) -> None:
         self._location = Location(uri, storage_options)
         self._policy = policy or WritePolicy()
         self._handles = Handles(self._location)
         self._spec = spec
-        snapshot = self._handles.newest()
+        self._features = features or FeaturePolicy()
+        snapshot = self.snapshot()
         if spec is not None:
             check_contract(snapshot, spec)
 
@@ -188,6 +195,7 @@ class Table(Mutations, Maintenance):
                 raise OptionError("version and timestamp are both given", fix="Give one of them.")
             version = self._version_at(_moment(timestamp))
         newest = self._handles.newest()
+        self._features.check(newest.protocol, "read", table=self._location.shown)
         if version is None or version == newest.version:
             return newest
         if version < 0 or version > newest.version:
@@ -196,7 +204,9 @@ class Table(Mutations, Maintenance):
                 f"the newest is {newest.version}",
                 "Ask for one up to that.",
             )
-        return self._handles.at(version)
+        pinned = self._handles.at(version)
+        self._features.check(pinned.protocol, "read", table=self._location.shown)
+        return pinned
 
     def changes(
         self,

@@ -1,0 +1,165 @@
+"""Protocol features: what a table asks of its readers and writers, and what an environment lets it ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct, field
+
+from delta_io.errors import FeatureError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+# Legacy protocol versions stand for features: https://github.com/delta-io/delta/blob/master/PROTOCOL.md
+_BY_READER_VERSION: Final = {2: ("columnMapping",)}
+_BY_WRITER_VERSION: Final = {
+    2: ("appendOnly", "invariants"),
+    3: ("checkConstraints",),
+    4: ("changeDataFeed", "generatedColumns"),
+    5: ("columnMapping",),
+    6: ("identityColumns",),
+}
+_NAMED_READER_VERSION: Final = 3
+_NAMED_WRITER_VERSION: Final = 7
+
+
+class Protocol(Struct, frozen=True, kw_only=True):
+    """What a table asks of its readers and writers.
+
+    Parameters
+    ----------
+    min_reader_version, min_writer_version : int
+        Protocol versions.
+    reader_features, writer_features : frozenset[str]
+        Named features, for tables that name them.
+
+    Examples
+    --------
+    >>> sorted(Protocol(min_reader_version=1, min_writer_version=3).features_to_write)
+    ['appendOnly', 'checkConstraints', 'invariants']
+    """
+
+    min_reader_version: int
+    min_writer_version: int
+    reader_features: frozenset[str] = frozenset()
+    writer_features: frozenset[str] = frozenset()
+
+    @property
+    def features_to_read(self) -> frozenset[str]:
+        """Features that a reader has to know: the named ones, or those that the version stands for."""
+        if self.min_reader_version >= _NAMED_READER_VERSION:
+            return self.reader_features
+        return _legacy(_BY_READER_VERSION, self.min_reader_version)
+
+    @property
+    def features_to_write(self) -> frozenset[str]:
+        """Features that a writer has to know: the named ones, or those that the version stands for."""
+        if self.min_writer_version >= _NAMED_WRITER_VERSION:
+            return self.writer_features
+        return _legacy(_BY_WRITER_VERSION, self.min_writer_version)
+
+
+def _legacy(by_version: dict[int, tuple[str, ...]], version: int) -> frozenset[str]:
+    return frozenset(name for since, names in by_version.items() if since <= version for name in names)
+
+
+class FeatureRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which features a table may ask for.
+
+    Parameters
+    ----------
+    allow : Collection[str], optional
+        The only features that a table may ask for; any when left out.
+    require : Collection[str], default ()
+        Features that a table must have.
+    forbid : Collection[str], default ()
+        Features that a table must not have.
+    """
+
+    allow: frozenset[str] | None = None
+    require: frozenset[str] = frozenset()
+    forbid: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        both = frozenset(self.require) & frozenset(self.forbid)
+        hidden = frozenset() if self.allow is None else frozenset(self.require) - frozenset(self.allow)
+        if both or hidden:
+            raise OptionError(
+                f"feature {min(both or hidden)!r} is required and refused",
+                fix="Remove it from one of the lists.",
+            )
+
+    def refusal(self, features: Collection[str]) -> tuple[str, str] | None:
+        """Return the first feature that breaks the rules and how, or None.
+
+        Parameters
+        ----------
+        features : Collection[str]
+            The features of a table.
+
+        Returns
+        -------
+        tuple[str, str] or None
+            The feature, and one of ``forbidden``, ``not allowed`` and ``missing``.
+        """
+        for name in sorted(features):
+            if name in self.forbid:
+                return name, "forbidden"
+            if self.allow is not None and name not in self.allow:
+                return name, "not allowed"
+        for name in sorted(frozenset(self.require) - frozenset(features)):
+            return name, "missing"
+        return None
+
+
+class FeaturePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tables an environment reads and writes, by their protocol features.
+
+    Parameters
+    ----------
+    environment : str, default "default"
+        Name of the environment, for messages.
+    read : FeatureRules
+        Rules that a table has to keep to be opened.
+    write : FeatureRules
+        Rules that a table has to keep to be written.
+
+    Examples
+    --------
+    >>> policy = FeaturePolicy(environment="duckdb readers", write=FeatureRules(forbid={"variantType"}))
+    >>> plain = Protocol(min_reader_version=1, min_writer_version=2)
+    >>> policy.check(plain, "write", table="orders")
+    """
+
+    environment: str = "default"
+    read: FeatureRules = field(default_factory=FeatureRules)
+    write: FeatureRules = field(default_factory=FeatureRules)
+
+    def check(self, protocol: Protocol, access: Literal["read", "write"], *, table: str) -> None:
+        """Refuse a table that breaks the rules.
+
+        Parameters
+        ----------
+        protocol : Protocol
+            What the table asks for.
+        access : {"read", "write"}
+            What is to be done with it.
+        table : str
+            Place of the table, for messages.
+
+        Raises
+        ------
+        FeatureError
+            When the table has a feature that it may not have, or lacks one that it must have.
+        """
+        rules = self.read if access == "read" else self.write
+        features = protocol.features_to_read if access == "read" else protocol.features_to_write
+        found = rules.refusal(features)
+        if found is not None:
+            name, how = found
+            raise FeatureError(
+                f"environment {self.environment!r} does not {access} {table!r}",
+                f"feature {name!r} is {how}",
+                "Enable the feature." if how == "missing" else "Change the policy, or use another table.",
+            )
