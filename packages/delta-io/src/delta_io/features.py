@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 # Legacy protocol versions stand for features: https://github.com/delta-io/delta/blob/master/PROTOCOL.md
-_BY_READER_VERSION: Final = {2: ("columnMapping",)}
-_BY_WRITER_VERSION: Final = {
+_BY_READER_VERSION: Final[dict[int, tuple[str, ...]]] = {2: ("columnMapping",)}
+_BY_WRITER_VERSION: Final[dict[int, tuple[str, ...]]] = {
     2: ("appendOnly", "invariants"),
     3: ("checkConstraints",),
     4: ("changeDataFeed", "generatedColumns"),

@@ -158,8 +158,9 @@ class ColumnPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return ColumnProperties(
             dictionary_enabled=False if self.encoding is not None else self.dictionary,
             statistics_enabled=self.statistics,
-            bloom_filter_properties=bloom
-            and BloomFilterProperties(set_bloom_filter_enabled=True, fpp=bloom.fpp, ndv=bloom.ndv),
+            bloom_filter_properties=None
+            if bloom is None
+            else BloomFilterProperties(set_bloom_filter_enabled=True, fpp=bloom.fpp, ndv=bloom.ndv),
             encoding=self.encoding,
         )
 
