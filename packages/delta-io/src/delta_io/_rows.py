@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -51,15 +51,36 @@ def read_rows(
         keep = _keep(location, file.metadata.num_rows, only, exclude)
         sources = [_source(field, layout, file.schema_arrow) for field in layout.fields]
         wanted = [source.name for source in sources if source is not None] + list(extra)
+
+        def shape(batch: pa.RecordBatch) -> pa.RecordBatch:
+            return _shape(batch, layout, sources, partition, extra)
+
         start = 0
-        for batch in file.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False):
-            size = batch.num_rows
-            shaped = _shape(batch, layout, sources, partition, extra)
-            if keep is not None:
-                shaped = shaped.filter(keep.slice(start, size))
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            kept = None if keep is None else keep.slice(start, size)
             start += size
-            if shaped.num_rows:
-                yield shaped
+            if kept is None or kept.true_count:
+                yield from _group_rows(file, group, kept, wanted, shape)
+
+
+def _group_rows(
+    file: pq.ParquetFile,
+    group: int,
+    keep: pa.BooleanArray | None,
+    columns: Sequence[str],
+    shape: Callable[[pa.RecordBatch], pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a row group that a mask keeps."""
+    start = 0
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=list(columns), use_threads=False):
+        size = batch.num_rows
+        shaped = shape(batch)
+        if keep is not None:
+            shaped = shaped.filter(keep.slice(start, size))
+        start += size
+        if shaped.num_rows:
+            yield shaped
 
 
 def _keep(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
 import pyarrow as pa
 from deltalake import DeltaTable
 
@@ -76,17 +78,12 @@ def _widen(array: pa.Array[Any]) -> pa.Array[Any]:
     return pc.if_else(whole, pc.add(micros, _MILLISECOND_REST), micros).cast(array.type)
 
 
+def vector_array(vectors: Iterable[DeletionVector | None]) -> pa.StructArray:
+    """Return deletion vectors as structs."""
+    rows = [None if each is None else msgspec.structs.asdict(each) for each in vectors]
+    return cast("pa.StructArray", pa.array(rows, VECTOR_TYPE))
+
+
 def _vector_column(raw: pa.StringArray, vectors: dict[str, DeletionVector]) -> pa.Array[Any]:
-    paths = list(vectors)
-    rows = [
-        {
-            "storage_type": each.storage_type,
-            "path_or_inline_dv": each.path_or_inline_dv,
-            "offset": each.offset,
-            "size_in_bytes": each.size_in_bytes,
-            "cardinality": each.cardinality,
-        }
-        for each in vectors.values()
-    ]
-    places = pc.index_in(raw, value_set=pa.array(paths, pa.string()))
-    return pa.array(rows, VECTOR_TYPE).take(places)
+    places = pc.index_in(raw, value_set=pa.array(list(vectors), pa.string()))
+    return vector_array(vectors.values()).take(places)

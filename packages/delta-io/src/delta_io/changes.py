@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import pyarrow as pa
 
 from delta_io._changed_files import ChangedFile, Plan, plan_changes
 from delta_io._compute import pc
 from delta_io._map_errors import mapped
-from delta_io._predicate import Node, parse
+from delta_io._predicate import parse
 from delta_io._read import choose
-from delta_io._rows import Layout, read_rows
+from delta_io._rows import Layout, partition_scalar, read_rows
+from delta_io._schema import physical_name
+from delta_io._stats import vector_array
 from delta_io._weights import WEIGHT, consolidate
 from delta_io.errors import OptionError
 from delta_io.index import rows_satisfy
@@ -62,8 +64,7 @@ class ChangeSet:
         *,
         change_types: frozenset[str],
         columns: pa.Schema,
-        predicate: Node | None,
-        needed: pa.Schema,
+        predicate: str | None,
     ) -> None:
         self._location = location
         self._until = until
@@ -71,7 +72,7 @@ class ChangeSet:
         self._types = change_types
         self._columns = columns
         self._predicate = predicate
-        self._needed = needed
+        self._node = None if predicate is None else parse(predicate, until.schema)
 
     @property
     def source(self) -> Source:
@@ -94,9 +95,88 @@ class ChangeSet:
         return self._until.table_id
 
     @property
+    def snapshot(self) -> Snapshot:
+        """The version reached: rows are shown with its columns, found in the files by its column mapping."""
+        return self._until
+
+    @property
+    def columns(self) -> pa.Schema:
+        """The table's columns wanted."""
+        return self._columns
+
+    @property
+    def predicate(self) -> str | None:
+        """SQL text that the rows satisfy, if one was given."""
+        return self._predicate
+
+    @property
+    def change_types(self) -> frozenset[str]:
+        """The types of change wanted."""
+        return self._types
+
+    @property
     def files(self) -> tuple[ChangedFile, ...]:
         """The files to read, and which of their rows."""
         return self._plan.files
+
+    def file_actions(self) -> pa.Table:
+        """Return the files to read, one row each: the hand-over to an engine.
+
+        An engine reads each file with the columns and column mapping of `snapshot`, leaves rows out by the
+        two deletion vectors, applies `predicate`, and, where ``change_type`` is null, takes the type of
+        change from the file's column ``_change_type`` and keeps those in `change_types`.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``path`` and ``size_bytes`` as in `Snapshot.add_actions`; ``change_type`` (``insert``, ``delete``,
+            or null when the rows say it) and ``weight`` (1, -1 or null likewise); ``version`` and
+            ``timestamp`` of the commit; ``rows_estimate``; ``partition`` (struct of values by logical name)
+            where the table is partitioned; ``only`` (take just the rows that this deletion vector deletes)
+            and ``exclude`` (leave out the rows that this one deletes), null where there is none.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, tempfile
+        >>> from delta_io import Table
+        >>> from schema_spec import ColumnSpec, TableSpec
+        >>> table = Table.create(tempfile.mkdtemp() + "/t", TableSpec("t", [ColumnSpec("id", "long")]))
+        >>> _ = table.write(pa.table({"id": [1, 2]}))
+        >>> table.changes(0).file_actions().select(["change_type", "weight", "version"]).to_pylist()
+        [{'change_type': 'insert', 'weight': 1, 'version': 1}]
+        """
+        files = [each for each in self._plan.files if self._wants(each)]
+        kinds = pa.array([each.change_type for each in files], pa.string())
+        times = pa.array([each.timestamp_ms * 1000 for each in files], pa.int64())
+        columns: dict[str, pa.Array[Any]] = {
+            "path": pa.array([each.path for each in files], pa.string()),
+            "size_bytes": pa.array([each.size_bytes for each in files], pa.int64()),
+            "change_type": kinds,
+            "weight": pc.if_else(
+                pc.equal(kinds, "insert"), pa.scalar(1, pa.int8()), pa.scalar(-1, pa.int8())
+            ),
+            "version": pa.array([each.version for each in files], pa.int64()),
+            "timestamp": times.cast(_CHANGE_FIELDS[2].type),
+            "rows_estimate": pa.array([each.rows_estimate for each in files], pa.int64()),
+            "only": vector_array(each.only for each in files),
+            "exclude": vector_array(each.exclude for each in files),
+        }
+        if self._until.partition_by:
+            columns["partition"] = self._partitions(files)
+        return pa.table(columns)
+
+    def _partitions(self, files: Sequence[ChangedFile]) -> pa.StructArray:
+        fields = [self._until.schema.field(name) for name in self._until.partition_by]
+        arrays: list[pa.Array[Any]] = []
+        for field in fields:
+            name = physical_name(field, self._until.column_mapping)
+            texts = [each.partition.get(name, each.partition.get(field.name)) for each in files]
+            values = {text: partition_scalar(text, field.type) for text in set(texts)}
+            arrays.append(pa.array([values[text] for text in texts], field.type))
+        return pa.StructArray.from_arrays(arrays, fields=[pa.field(each.name, each.type) for each in fields])
+
+    def _wants(self, change: ChangedFile) -> bool:
+        return change.change_type is None or change.change_type in self._types
 
     @property
     def rows_estimate(self) -> int:
@@ -174,13 +254,11 @@ class ChangeSet:
     def _read(self) -> Iterator[tuple[ChangedFile, pa.RecordBatch]]:
         """Yield the rows wanted, file by file, with their type of change as the last column."""
         layout = Layout(
-            fields=tuple(self._needed),
+            fields=tuple(self._columns if self._node is None else self._until.schema),
             partition_by=frozenset(self._until.partition_by),
             mode=self._until.column_mapping,
         )
-        for change in self._plan.files:
-            if change.change_type is not None and change.change_type not in self._types:
-                continue
+        for change in filter(self._wants, self._plan.files):
             for batch in self._read_file(change, layout):
                 kept = self._filter(batch)
                 if kept.num_rows:
@@ -207,8 +285,8 @@ class ChangeSet:
     def _filter(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if len(self._types) < len(get_args(ChangeType)):
             batch = batch.filter(pc.is_in(batch.column(CHANGE_TYPE), value_set=pa.array(sorted(self._types))))
-        if self._predicate is not None:
-            batch = batch.filter(rows_satisfy(self._predicate, batch))
+        if self._node is not None:
+            batch = batch.filter(rows_satisfy(self._node, batch))
         return batch
 
 
@@ -229,15 +307,8 @@ def find_changes(
     if unknown:
         raise OptionError(f"unknown change type {unknown[0]!r}", fix=f"Use {', '.join(known)}.")
     chosen = choose(until.schema, columns)
-    node = None if predicate is None else parse(predicate, until.schema)
+    if predicate is not None:
+        parse(predicate, until.schema)  # refused before the log is read
     with mapped(location, "finding the changes of"):
         plan = plan_changes(location, open_version, since, until)
-    return ChangeSet(
-        location,
-        until,
-        plan,
-        change_types=types,
-        columns=chosen,
-        predicate=node,
-        needed=chosen if node is None else until.schema,
-    )
+    return ChangeSet(location, until, plan, change_types=types, columns=chosen, predicate=predicate)
