@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,8 @@ PROFILES = st.builds(
     information_schema=st.booleans(),
     normalize_identifiers=st.booleans(),
     sql_policy=st.sampled_from(["read_only", "trusted"]),
+    max_result_bytes=st.none() | st.integers(1, 2**40),
+    timeout=st.none() | st.timedeltas(timedelta(microseconds=1), timedelta(days=30)),
     settings=SETTINGS,
 )
 
@@ -66,6 +69,9 @@ def test_the_hash_tells_shapes_apart_and_leaves_the_label_out():
         ("batch_size = 0", "at least 1"),
         ('batch_size = "many"', "batch_size"),
         ('sql_policy = "all"', "sql_policy"),
+        ("timeout = 0", "longer than nothing"),
+        ('timeout = "soon"', "timeout"),
+        ("max_result_bytes = 0", "at least 1"),
         ("catalog = ''", "must not be empty"),
         ("[settings]\ncolour = 'red'", "datafusion."),
         ("[settings]\n'datafusion.execution.batch_size' = '7'", "the field `batch_size`"),

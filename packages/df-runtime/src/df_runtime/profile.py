@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +41,10 @@ class RuntimeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Whether names without quotes are lower-cased, as SQL in DataFusion does.
     sql_policy : {"read_only", "trusted"}
         The policy of a query that is given none.
+    max_result_bytes : int, optional
+        Size of the largest result that is collected in memory without being told to; None is no limit.
+    timeout : timedelta, optional
+        How long a query may run; None is no limit. In TOML a number of seconds, or a duration like "PT30S".
     settings : dict of str to str
         Further settings of the engine (`datafusion.…`), applied before the fields above.
 
@@ -65,13 +70,17 @@ class RuntimeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     information_schema: bool = True
     normalize_identifiers: bool = True
     sql_policy: Literal["read_only", "trusted"] = "read_only"
+    max_result_bytes: int | None = None
+    timeout: timedelta | None = None
     settings: dict[str, str] = {}
 
     def __post_init__(self) -> None:
-        for field in ("target_partitions", "batch_size", "memory_limit_bytes"):
+        for field in ("target_partitions", "batch_size", "memory_limit_bytes", "max_result_bytes"):
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise ProfileError(f"`{field}` must be at least 1, found {value}.")
+        if self.timeout is not None and self.timeout <= timedelta(0):
+            raise ProfileError(f"`timeout` must be longer than nothing, found {self.timeout}.")
         for field in ("catalog", "schema"):
             if not getattr(self, field):
                 raise ProfileError(f"`{field}` must not be empty.")
@@ -112,6 +121,8 @@ class RuntimeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         unknown = [key for key in data if key not in cls.__struct_fields__]
         if unknown:
             raise ProfileError(_unknown_field(unknown[0], cls.__struct_fields__))
+        if type(data.get("timeout")) in (int, float):
+            data["timeout"] = timedelta(seconds=data["timeout"])
         try:
             return msgspec.convert(data, cls)
         except msgspec.ValidationError as error:
