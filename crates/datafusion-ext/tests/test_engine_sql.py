@@ -137,7 +137,8 @@ def test_information_schema_lists_tables_and_functions(engine: Engine) -> None:
 
 def test_explain_shows_each_stage_and_what_a_run_did(engine: Engine) -> None:
     plans = engine.sql("SELECT sum(id) FROM t").explain(analyze=True)
-    assert sorted(plans) == ["analyzed", "logical", "optimized", "physical"]
+    texts = {name: text for name, text in plans.items() if isinstance(text, str)}
+    assert sorted(texts) == ["analyzed", "logical", "optimized", "physical"]
     assert "TableScan: t" in plans["logical"]
     assert "AggregateExec" in plans["physical"]
-    assert "output_rows" in plans["analyzed"]
+    assert "output_rows" in str(plans["analyzed"])

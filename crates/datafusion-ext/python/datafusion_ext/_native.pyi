@@ -1,6 +1,6 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Protocol, final
+from typing import Protocol, TypedDict, final
 
 from datafusion_ext.errors import EngineError
 
@@ -12,6 +12,33 @@ class _ArrowStream(Protocol):
 
 class _ArrowSchema(Protocol):
     def __arrow_c_schema__(self) -> object: ...
+
+class _PlanNode(TypedDict):
+    parent: int | None
+    operator: str
+    detail: str
+    metrics: dict[str, int]
+
+class _Explanation(TypedDict):
+    logical: str
+    optimized: str
+    physical: str
+    analyzed: str | None
+    logical_tree: list[_PlanNode]
+    optimized_tree: list[_PlanNode]
+    physical_tree: list[_PlanNode]
+
+class _Run(TypedDict):
+    started: int
+    finished: int | None
+    planning: int
+    waiting: int
+    rows: int
+    batches: int
+    bytes: int
+    outcome: str
+    error_code: str | None
+    metrics: dict[str, int]
 
 @final
 class Engine:
@@ -25,6 +52,11 @@ class Engine:
         Bytes of working memory for all queries together; operators that can will spill beyond it.
     spill_directory : path, optional
         Where spilled data goes; the system's temporary directory by default.
+    spill_limit_bytes : int, optional
+        Most bytes of spilled data at one time.
+    cache_limits_bytes : mapping of str to int, optional
+        Most bytes that the caches ``file_metadata``, ``file_statistics`` and ``list_files`` may hold; 0
+        switches one off.
 
     Raises
     ------
@@ -47,6 +79,8 @@ class Engine:
         *,
         memory_limit_bytes: int | None = None,
         spill_directory: str | PathLike[str] | None = None,
+        spill_limit_bytes: int | None = None,
+        cache_limits_bytes: Mapping[str, int] | None = None,
     ) -> Engine: ...
     def register_delta(self, name: str, table: DeltaScan) -> None:
         """Register a snapshot under a name, quoted as in SQL; a table of that name is replaced."""
@@ -96,6 +130,10 @@ class Engine:
         """
     def functions(self) -> list[str]:
         """Return the names of all functions that SQL can call, sorted."""
+    def remove_functions(self, names: Sequence[str]) -> None:
+        """Forget functions, so that no text can call them; ``engine-function-unknown`` if there is none."""
+    def caches(self) -> dict[str, dict[str, int]]:
+        """Return for each cache its ``limit_bytes``, ``entries``, ``bytes`` and ``hits``."""
     def settings(self) -> dict[str, str]:
         """Return all settings that have a value."""
 
@@ -114,11 +152,18 @@ class Query:
     def prepare(self) -> None:
         """Make the physical plan now instead of at the first run."""
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
-    def explain(self, analyze: bool = False) -> dict[str, str]:
-        """Return the ``logical``, ``optimized`` and ``physical`` plan as text.
+    def explain(self, analyze: bool = False) -> _Explanation:
+        """Return the ``logical``, ``optimized`` and ``physical`` plan as text and as trees.
 
-        With `analyze` the query is run, and ``analyzed`` has what each operator did.
+        A tree lists its operators, parents first, by position. The physical one has the figures of the latest
+        run. With `analyze` the query is run for them, and ``analyzed`` is the text with what each operator
+        did.
         """
+    @property
+    def last_run(self) -> _Run | None:
+        """The latest run as far as it has come: moments and times in nanoseconds."""
+    def watch(self, watcher: Callable[[_Run], None] | None) -> None:
+        """Have each stream that is taken from here on reported when it ends, by the thread that ends it."""
     def metrics(self) -> dict[str, int]:
         """Return figures of the latest run, added up over operators by name; times in nanoseconds."""
     def cancel(self) -> None:

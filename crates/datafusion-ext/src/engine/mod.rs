@@ -1,36 +1,46 @@
 //! The engine: one DataFusion context with its settings, tables and limits.
 
+mod caches;
+mod information_schema;
 mod metrics;
 mod output;
+mod progress;
 mod query;
 mod runtime;
 mod statement;
 mod tables;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 use datafusion::common::{ParamValues, ResolvedTableReference, TableReference};
 use datafusion::datasource::ViewTable;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-pub use output::{ResultReader, without_views};
-pub use query::{Explanation, Query};
+pub use caches::{CacheFill, CacheLimits};
+pub use output::{OnEnd, ResultReader, without_views};
+pub use progress::{Outcome, Progress, SharedProgress};
+pub use query::{Explanation, Query, Running};
 pub use runtime::{Interrupt, NeverInterrupted, run, runtime};
 pub use statement::Allowed;
 pub use tables::ForeignReader;
+pub use tree::PlanNode;
+
+use information_schema::InformationSchema;
 
 use crate::error::{Code, EngineError, Result};
 use crate::rules::{UniqueNamesOnly, YieldingJoins};
@@ -43,12 +53,17 @@ pub struct Limits {
     pub memory_bytes: Option<usize>,
     /// Where spilled data goes; the system's temporary directory by default.
     pub spill_directory: Option<PathBuf>,
+    /// Most bytes of spilled data at one time.
+    pub spill_bytes: Option<u64>,
+    pub caches: CacheLimits,
 }
 
 /// One DataFusion context under one set of settings. Clones share it.
 #[derive(Clone)]
 pub struct Engine {
     context: SessionContext,
+    /// Where the setting is on.
+    information_schema: Option<Arc<InformationSchema>>,
 }
 
 impl Engine {
@@ -72,7 +87,54 @@ impl Engine {
             .with_default_features()
             .with_physical_optimizer_rules(planning_rules())
             .build();
-        Ok(Self { context: SessionContext::new_with_state(state) })
+        Self::around(SessionContext::new_with_state(state))
+    }
+
+    fn around(context: SessionContext) -> Result<Self> {
+        let state = context.state();
+        let information_schema =
+            state.config().information_schema().then(|| InformationSchema::new(state.catalog_list()));
+        if let Some(information_schema) = &information_schema {
+            for name in state.catalog_list().catalog_names() {
+                let catalog = state.catalog_list().catalog(&name);
+                catalog.map(|catalog| information_schema.join(catalog.as_ref())).transpose()?;
+            }
+        }
+        Ok(Self { context, information_schema })
+    }
+
+    /// Forget functions, so that no text can call them.
+    pub fn remove_functions(&self, names: &[String]) -> Result<()> {
+        let known = self.functions();
+        for name in names {
+            if !known.contains(name) {
+                let message = format!("No function {name}");
+                return Err(EngineError::new(Code::FunctionUnknown, message).about(name));
+            }
+            self.context.deregister_udf(name);
+            self.context.deregister_udaf(name);
+            self.context.deregister_udwf(name);
+            self.context.deregister_udtf(name);
+            self.context.deregister_higher_order_function(name);
+        }
+        Ok(())
+    }
+
+    /// How full the caches are.
+    pub fn caches(&self) -> Vec<CacheFill> {
+        caches::fills(&self.context.runtime_env().cache_manager)
+    }
+
+    /// The state to plan a text with.
+    fn planning_state(&self, text: &str) -> SessionState {
+        let state = self.context.state();
+        let text = text.to_ascii_lowercase();
+        // SHOW is planned as a query of that schema.
+        let mentions = || text.contains("information_schema") || text.contains("show");
+        match &self.information_schema {
+            Some(information_schema) if mentions() => information_schema.planning(state),
+            _ => state,
+        }
     }
 
     /// Register a Delta snapshot under a name; a table of that name is replaced.
@@ -93,17 +155,20 @@ impl Engine {
 
     /// Register a query under a name.
     pub async fn register_view(&self, name: &str, query: &str) -> Result<()> {
-        let plan = statement::plan(&self.context.state(), query, Allowed::default()).await?;
+        let plan = statement::plan(&self.planning_state(query), query, Allowed::default()).await?;
         self.put(name, Arc::new(ViewTable::new(plan, Some(query.to_string()))))
     }
 
     /// Forget a table; returns whether there was one.
     pub fn deregister(&self, name: &str) -> Result<bool> {
-        let known = self.context.table_exist(name)?;
-        if known {
-            self.context.deregister_table(name)?;
+        let reference = self.resolve(name);
+        let catalog = self.context.catalog(&reference.catalog);
+        match catalog.and_then(|catalog| catalog.schema(&reference.schema)) {
+            Some(schema) if schema.table_exist(&reference.table) => {
+                Ok(schema.deregister_table(&reference.table)?.is_some())
+            }
+            _ => Ok(false),
         }
-        Ok(known)
     }
 
     /// The fully qualified names of all registered tables, sorted.
@@ -117,6 +182,9 @@ impl Engine {
             for (schema_name, schema) in
                 catalog.schema_names().into_iter().filter_map(|s| Some((s.clone(), catalog.schema(&s)?)))
             {
+                if schema_name == INFORMATION_SCHEMA {
+                    continue;
+                }
                 let qualified =
                     |table| TableReference::full(catalog_name.clone(), schema_name.clone(), table);
                 names.extend(
@@ -130,18 +198,19 @@ impl Engine {
 
     /// The schema of a registered table, as results show it.
     pub async fn schema(&self, name: &str) -> Result<SchemaRef> {
-        let known = self.context.table_exist(name)?;
-        if !known {
-            return Err(EngineError::new(Code::TableUnknown, format!("No table {name}")).about(name));
-        }
-        let provider = self.context.table_provider(name).await?;
-        Ok(Arc::new(without_views(&provider.schema())))
+        let reference = self.resolve(name);
+        let state = self.planning_state(name);
+        let found = match state.schema_for_ref(TableReference::from(reference.clone())) {
+            Ok(schema) => schema.table(&reference.table).await?,
+            Err(_) => None,
+        };
+        let unknown = || EngineError::new(Code::TableUnknown, format!("No table {name}")).about(name);
+        Ok(Arc::new(without_views(&found.ok_or_else(unknown)?.schema())))
     }
 
     /// Plan a SQL text. Definitions and session statements, where allowed, take effect at once.
     pub async fn sql(&self, query: &str, parameters: Option<ParamValues>, allowed: Allowed) -> Result<Query> {
-        let state = self.context.state();
-        let mut plan = statement::plan(&state, query, allowed).await?;
+        let mut plan = statement::plan(&self.planning_state(query), query, allowed).await?;
         if let Some(values) = parameters {
             plan = plan.with_param_values(values)?;
         }
@@ -195,6 +264,9 @@ impl Engine {
             Some(catalog) => catalog,
             None => {
                 let catalog = Arc::new(MemoryCatalogProvider::new());
+                if let Some(information_schema) = &self.information_schema {
+                    information_schema.join(catalog.as_ref())?;
+                }
                 self.context.register_catalog(reference.catalog.as_ref(), Arc::clone(&catalog) as _);
                 catalog
             }
@@ -225,13 +297,17 @@ fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
 }
 
 fn runtime_env(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
-    let mut builder = RuntimeEnvBuilder::new();
+    let mut builder = RuntimeEnvBuilder::new().with_cache_manager(limits.caches.config());
     if let Some(bytes) = limits.memory_bytes {
         builder = builder.with_memory_limit(bytes, 1.0);
     }
+    let mut disk = DiskManagerBuilder::default();
     if let Some(directory) = &limits.spill_directory {
-        let mode = DiskManagerMode::Directories(vec![directory.clone()]);
-        builder = builder.with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode));
+        disk = disk.with_mode(DiskManagerMode::Directories(vec![directory.clone()]));
     }
+    if let Some(bytes) = limits.spill_bytes {
+        disk = disk.with_max_temp_directory_size(bytes);
+    }
+    builder = builder.with_disk_manager_builder(disk);
     Ok(builder.build_arc()?)
 }

@@ -1,6 +1,7 @@
 //! What leaves the engine: plain string and binary columns instead of view types, as a blocking reader.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use datafusion::arrow::array::{RecordBatch, RecordBatchReader};
 use datafusion::arrow::compute::cast;
@@ -10,6 +11,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use tokio::sync::watch;
 
+use super::progress::{Outcome, SharedProgress};
 use super::runtime::{Interrupt, block_on};
 use crate::error::{Code, EngineError, Result};
 
@@ -64,13 +66,17 @@ fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, A
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)
 }
 
+/// Is told once how a run ended.
+pub type OnEnd = Box<dyn FnOnce(&SharedProgress) + Send>;
+
 /// A result as a blocking reader. It is freed by its end, by an error, by cancelling, or by dropping it.
 pub struct ResultReader {
     schema: SchemaRef,
     stream: Option<SendableRecordBatchStream>,
     cancelled: watch::Receiver<u64>,
     interrupt: Box<dyn Interrupt>,
-    on_error: Box<dyn Fn(&EngineError) + Send>,
+    progress: SharedProgress,
+    on_end: Option<OnEnd>,
 }
 
 impl ResultReader {
@@ -78,10 +84,19 @@ impl ResultReader {
         stream: SendableRecordBatchStream,
         cancelled: watch::Receiver<u64>,
         interrupt: Box<dyn Interrupt>,
-        on_error: Box<dyn Fn(&EngineError) + Send>,
+        progress: SharedProgress,
+        on_end: OnEnd,
     ) -> Self {
         let schema = Arc::new(without_views(&stream.schema()));
-        Self { schema, stream: Some(stream), cancelled, interrupt, on_error }
+        Self { schema, stream: Some(stream), cancelled, interrupt, progress, on_end: Some(on_end) }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.stream = None;
+        self.progress.end(outcome);
+        if let Some(on_end) = self.on_end.take() {
+            on_end(&self.progress);
+        }
     }
 
     fn read(&mut self) -> Result<Option<RecordBatch>> {
@@ -104,19 +119,32 @@ impl ResultReader {
     }
 }
 
+impl Drop for ResultReader {
+    fn drop(&mut self) {
+        self.end(Outcome::Abandoned);
+    }
+}
+
 impl Iterator for ResultReader {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.read() {
+        let asked = Instant::now();
+        let read = self.read();
+        self.progress.update(|progress| {
+            progress.waiting += asked.elapsed();
+            if let Ok(Some(batch)) = &read {
+                progress.add(batch);
+            }
+        });
+        match read {
             Ok(Some(batch)) => Some(Ok(batch)),
             Ok(None) => {
-                self.stream = None;
+                self.end(Outcome::Finished);
                 None
             }
             Err(error) => {
-                self.stream = None;
-                (self.on_error)(&error);
+                self.end(Outcome::Failed(error.clone()));
                 Some(Err(ArrowError::ExternalError(Box::new(error))))
             }
         }

@@ -1,7 +1,8 @@
 //! A planned query: its plan is made once and run as often as asked.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -13,14 +14,16 @@ use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use futures::TryStreamExt;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use super::metrics::total_metrics;
+use super::metrics::Run;
 use super::output::without_views;
+use super::progress::SharedProgress;
+use super::tree::{PlanNode, logical_tree, physical_tree};
 use crate::error::Result;
 use crate::rules::UniqueNamesOnly;
 
-/// The plans of a query as text.
+/// The plans of a query as text and as trees.
 #[derive(Debug, Clone)]
 pub struct Explanation {
     pub logical: String,
@@ -28,6 +31,26 @@ pub struct Explanation {
     pub physical: String,
     /// The physical plan with what each operator did, if the query was run for it.
     pub analyzed: Option<String>,
+    pub logical_tree: Vec<PlanNode>,
+    pub optimized_tree: Vec<PlanNode>,
+    pub physical_tree: Vec<PlanNode>,
+}
+
+/// A run under way.
+pub struct Running {
+    pub stream: SendableRecordBatchStream,
+    pub progress: SharedProgress,
+    pub run: Run,
+}
+
+/// A plan that is run again and again keeps the figures of all its runs in its scans; after so many it is
+/// made anew.
+const MAX_RUNS: usize = 64;
+
+/// A physical plan and how often it was run.
+struct Kept {
+    plan: Arc<dyn ExecutionPlan>,
+    runs: usize,
 }
 
 /// A query with its tables as they were when it was planned.
@@ -35,8 +58,8 @@ pub struct Query {
     state: SessionState,
     logical: LogicalPlan,
     /// Never executed itself: each run gets a copy without state.
-    physical: OnceCell<Arc<dyn ExecutionPlan>>,
-    last_run: Mutex<Option<Arc<dyn ExecutionPlan>>>,
+    physical: AsyncMutex<Option<Kept>>,
+    last_run: Mutex<Option<Run>>,
     cancel: watch::Sender<u64>,
 }
 
@@ -45,7 +68,7 @@ impl Query {
         Self {
             state,
             logical,
-            physical: OnceCell::new(),
+            physical: AsyncMutex::new(None),
             last_run: Mutex::new(None),
             cancel: watch::Sender::new(0),
         }
@@ -71,15 +94,22 @@ impl Query {
     }
 
     /// Start a run.
-    pub async fn execute(&self) -> Result<SendableRecordBatchStream> {
-        let plan = self.runnable().await?;
-        *self.last_run.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Arc::clone(&plan));
-        Ok(execute_stream(plan, self.state.task_ctx())?)
+    pub async fn execute(&self) -> Result<Running> {
+        let (plan, planning) = self.runnable().await?;
+        let run = self.start(&plan);
+        let progress = SharedProgress::new(planning);
+        Ok(Running { stream: execute_stream(plan, self.state.task_ctx())?, progress, run })
+    }
+
+    fn start(&self, plan: &Arc<dyn ExecutionPlan>) -> Run {
+        let run = Run::new(Arc::clone(plan));
+        *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
+        run
     }
 
     /// Make the physical plan, unless it has been made.
     pub async fn prepare(&self) -> Result<()> {
-        self.planned().await.map(|_| ())
+        self.planned(false).await.map(|_| ())
     }
 
     /// End the runs that are under way.
@@ -94,44 +124,74 @@ impl Query {
 
     /// Figures of the latest run, added up over its operators.
     pub fn metrics(&self) -> BTreeMap<String, u64> {
-        let last_run = self.last_run.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        last_run.as_ref().map(|plan| total_metrics(plan.as_ref())).unwrap_or_default()
+        self.last_run().map(|run| run.totals()).unwrap_or_default()
     }
 
-    /// Describe the plans; with `analyze`, run the query, discard its rows and add the figures.
+    fn last_run(&self) -> Option<Run> {
+        self.last_run.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Describe the plans. Figures are those of the latest run, if there was one; with `analyze`, the query is
+    /// run for them and its rows are discarded.
     pub async fn explain(&self, analyze: bool) -> Result<Explanation> {
-        let plan = self.runnable().await?;
-        let analyzed = match analyze {
-            false => None,
-            true => {
-                let rows = execute_stream(Arc::clone(&plan), self.state.task_ctx())?;
-                rows.try_for_each(|_| async { Ok(()) }).await?;
-                Some(DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(true).to_string())
-            }
+        let run = match (analyze, self.last_run()) {
+            (false, Some(run)) => run,
+            (false, None) => Run::new(self.runnable().await?.0),
+            (true, _) => self.analyze().await?,
         };
+        let optimized = self.state.optimize(&self.logical)?;
+        let analyzed = || DisplayableExecutionPlan::with_metrics(run.plan.as_ref()).indent(true).to_string();
         Ok(Explanation {
             logical: self.logical.display_indent().to_string(),
-            optimized: self.state.optimize(&self.logical)?.display_indent().to_string(),
-            physical: displayable(plan.as_ref()).indent(true).to_string(),
-            analyzed,
+            optimized: optimized.display_indent().to_string(),
+            physical: displayable(run.plan.as_ref()).indent(true).to_string(),
+            analyzed: analyze.then(analyzed),
+            logical_tree: logical_tree(&self.logical)?,
+            optimized_tree: logical_tree(&optimized)?,
+            physical_tree: physical_tree(&run),
         })
     }
 
-    async fn planned(&self) -> Result<&Arc<dyn ExecutionPlan>> {
-        let make = || async { self.state.create_physical_plan(&self.logical).await };
-        Ok(self.physical.get_or_try_init(make).await?)
+    async fn analyze(&self) -> Result<Run> {
+        // A plan that was kept would show in its text what it did in other runs as well.
+        let plan = self.linked(self.state.create_physical_plan(&self.logical).await?)?;
+        let run = self.start(&plan);
+        let rows = execute_stream(plan, self.state.task_ctx())?;
+        rows.try_for_each(|_| async { Ok(()) }).await?;
+        Ok(run)
+    }
+
+    /// The plan, and how long it took to make, which is nothing where it was kept.
+    async fn planned(&self, to_run: bool) -> Result<(Arc<dyn ExecutionPlan>, Duration)> {
+        let mut kept = self.physical.lock().await;
+        if let Some(kept) = kept.as_mut().filter(|kept| kept.runs < MAX_RUNS) {
+            kept.runs += usize::from(to_run);
+            return Ok((Arc::clone(&kept.plan), Duration::ZERO));
+        }
+        let asked = Instant::now();
+        let plan = self.state.create_physical_plan(&self.logical).await?;
+        *kept = Some(Kept { plan: Arc::clone(&plan), runs: usize::from(to_run) });
+        Ok((plan, asked.elapsed()))
     }
 
     /// A copy of the plan with no state from other runs and with dynamic filters of its own.
     ///
     /// Resetting leaves the bounds that an aggregate has put into its dynamic filter, and the next run would
     /// prune by them: where such filters are on, each run is planned anew.
-    async fn runnable(&self) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn runnable(&self) -> Result<(Arc<dyn ExecutionPlan>, Duration)> {
         let keeps_bounds = self.state.config_options().optimizer.enable_aggregate_dynamic_filter_pushdown;
-        let plan = match keeps_bounds {
-            true => self.state.create_physical_plan(&self.logical).await?,
-            false => reset_plan_states(Arc::clone(self.planned().await?))?,
+        let asked = Instant::now();
+        let (plan, planning) = match keeps_bounds {
+            true => (self.state.create_physical_plan(&self.logical).await?, asked.elapsed()),
+            false => {
+                let (plan, planning) = self.planned(true).await?;
+                (reset_plan_states(plan)?, planning)
+            }
         };
+        Ok((self.linked(plan)?, planning))
+    }
+
+    fn linked(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(dynamic_filter_rule().optimize(plan, self.state.config_options())?)
     }
 }

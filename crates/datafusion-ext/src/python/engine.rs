@@ -10,7 +10,7 @@ use super::errors::IntoPython;
 use super::query::PyQuery;
 use super::scan::PyDeltaScan;
 use super::signals::wait;
-use crate::engine::{Allowed, Engine, ForeignReader, Limits};
+use crate::engine::{Allowed, CacheFill, CacheLimits, Engine, ForeignReader, Limits};
 use crate::error::{Code, EngineError, Result};
 
 /// One DataFusion context under one set of settings.
@@ -22,14 +22,29 @@ pub struct PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (settings = None, *, memory_limit_bytes = None, spill_directory = None))]
+    #[pyo3(signature = (
+        settings = None,
+        *,
+        memory_limit_bytes = None,
+        spill_directory = None,
+        spill_limit_bytes = None,
+        cache_limits_bytes = None,
+    ))]
     fn new(
         py: Python<'_>,
         settings: Option<BTreeMap<String, String>>,
         memory_limit_bytes: Option<usize>,
         spill_directory: Option<PathBuf>,
+        spill_limit_bytes: Option<u64>,
+        cache_limits_bytes: Option<BTreeMap<String, usize>>,
     ) -> PyResult<Self> {
-        let limits = Limits { memory_bytes: memory_limit_bytes, spill_directory };
+        let caches = cache_limits(cache_limits_bytes.unwrap_or_default()).into_python(py)?;
+        let limits = Limits {
+            memory_bytes: memory_limit_bytes,
+            spill_directory,
+            spill_bytes: spill_limit_bytes,
+            caches,
+        };
         let engine = Engine::new(&settings.unwrap_or_default(), &limits).into_python(py)?;
         Ok(Self { engine })
     }
@@ -91,9 +106,39 @@ impl PyEngine {
         self.engine.functions()
     }
 
+    fn remove_functions(&self, py: Python<'_>, names: Vec<String>) -> PyResult<()> {
+        self.engine.remove_functions(&names).into_python(py)
+    }
+
+    fn caches(&self) -> BTreeMap<&'static str, BTreeMap<&'static str, usize>> {
+        let figures = |fill: CacheFill| {
+            BTreeMap::from([
+                ("limit_bytes", fill.limit_bytes),
+                ("entries", fill.entries),
+                ("bytes", fill.bytes),
+                ("hits", fill.hits),
+            ])
+        };
+        self.engine.caches().into_iter().map(|fill| (fill.name, figures(fill))).collect()
+    }
+
     fn settings(&self) -> BTreeMap<String, String> {
         self.engine.settings()
     }
+}
+
+fn cache_limits(by_name: BTreeMap<String, usize>) -> Result<CacheLimits> {
+    let mut limits = CacheLimits::default();
+    for (name, bytes) in by_name {
+        let limit = match name.as_str() {
+            "file_metadata" => &mut limits.file_metadata,
+            "file_statistics" => &mut limits.file_statistics,
+            "list_files" => &mut limits.list_files,
+            _ => return Err(EngineError::new(Code::Settings, format!("No cache {name}")).about(&name)),
+        };
+        *limit = Some(bytes);
+    }
+    Ok(limits)
 }
 
 /// Parameters arrive as one row with a column for each; names that are numbers are positions.

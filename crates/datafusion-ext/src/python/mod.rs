@@ -3,7 +3,9 @@
 mod arrow;
 mod engine;
 mod errors;
+mod explanation;
 mod query;
+mod runs;
 mod scan;
 mod signals;
 

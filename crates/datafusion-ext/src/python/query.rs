@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
 use super::arrow::{PyArrowSchema, export_stream};
 use super::errors::{IntoPython, to_python};
+use super::explanation::PyExplanation;
+use super::runs::{PyRun, report};
 use super::signals::{EndsStream, wait};
-use crate::engine::{Query, ResultReader};
+use crate::engine::{Outcome, Query, ResultReader, Running, SharedProgress};
 use crate::error::EngineError;
 
 /// A planned query. Each stream taken from it is a run of its own.
@@ -15,11 +17,18 @@ use crate::error::EngineError;
 pub struct PyQuery {
     query: Arc<Query>,
     last_error: Arc<Mutex<Option<EngineError>>>,
+    last_run: Mutex<Option<SharedProgress>>,
+    watcher: Mutex<Option<Py<PyAny>>>,
 }
 
 impl From<Query> for PyQuery {
     fn from(query: Query) -> Self {
-        Self { query: Arc::new(query), last_error: Arc::default() }
+        Self {
+            query: Arc::new(query),
+            last_error: Arc::default(),
+            last_run: Mutex::default(),
+            watcher: Mutex::default(),
+        }
     }
 }
 
@@ -33,7 +42,7 @@ impl PyQuery {
     /// Why the latest failed stream ended; streams themselves can only carry a text.
     #[getter]
     fn last_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let last_error = self.last_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        let last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
         last_error.map(|error| to_python(py, error).into_value(py).into_any())
     }
 
@@ -56,26 +65,41 @@ impl PyQuery {
         drop(requested_schema);
         let cancelled = self.query.cancelled();
         let query = Arc::clone(&self.query);
-        let stream = wait(py, async move { query.execute().await })?;
+        let Running { stream, progress, run } = wait(py, async move { query.execute().await })?;
+        *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
+        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let watcher = watcher.as_ref().map(|watcher| watcher.clone_ref(py));
         let last_error = Arc::clone(&self.last_error);
-        let keep = move |error: &EngineError| {
-            *last_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error.clone());
+        let on_end = move |progress: &SharedProgress| {
+            let ended = progress.get();
+            if let Outcome::Failed(error) = &ended.outcome {
+                *last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+            }
+            if let Some(watcher) = watcher {
+                report(&watcher, PyRun::new(ended, run.totals()));
+            }
         };
-        let reader = ResultReader::new(stream, cancelled, Box::new(EndsStream), Box::new(keep));
+        let reader = ResultReader::new(stream, cancelled, Box::new(EndsStream), progress, Box::new(on_end));
         export_stream(py, reader)
     }
 
+    /// The latest run, as far as it has come.
+    #[getter]
+    fn last_run(&self) -> Option<PyRun> {
+        let progress = self.last_run.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(PyRun::new(progress.get(), self.query.metrics()))
+    }
+
+    /// Have every run from here on reported when it ends.
+    #[pyo3(signature = (watcher))]
+    fn watch(&self, watcher: Option<Py<PyAny>>) {
+        *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = watcher;
+    }
+
     #[pyo3(signature = (analyze = false))]
-    fn explain(&self, py: Python<'_>, analyze: bool) -> PyResult<BTreeMap<&'static str, String>> {
+    fn explain(&self, py: Python<'_>, analyze: bool) -> PyResult<PyExplanation> {
         let query = Arc::clone(&self.query);
-        let explanation = wait(py, async move { query.explain(analyze).await })?;
-        let mut plans = BTreeMap::from([
-            ("logical", explanation.logical),
-            ("optimized", explanation.optimized),
-            ("physical", explanation.physical),
-        ]);
-        plans.extend(explanation.analyzed.map(|analyzed| ("analyzed", analyzed)));
-        Ok(plans)
+        Ok(wait(py, async move { query.explain(analyze).await })?.into())
     }
 
     fn metrics(&self) -> BTreeMap<String, u64> {

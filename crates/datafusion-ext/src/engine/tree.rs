@@ -1,0 +1,68 @@
+//! Plans as trees: what each operator is, does and did.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
+
+use super::metrics::Run;
+use crate::error::Result;
+
+/// One operator. A tree is a list of them in which parents come before their children.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanNode {
+    /// Position of the parent in the list; the root has none.
+    pub parent: Option<usize>,
+    pub operator: String,
+    /// The operator on one line, as the engine prints it.
+    pub detail: String,
+    /// What the planner knows before the run and the operator counted in it; times are in nanoseconds.
+    pub metrics: BTreeMap<String, u64>,
+}
+
+/// The tree of a logical plan; subqueries of expressions are children of the operator that has them.
+pub fn logical_tree(plan: &LogicalPlan) -> Result<Vec<PlanNode>> {
+    let mut nodes = Vec::new();
+    let mut pending = vec![(None, plan.clone())];
+    while let Some((parent, plan)) = pending.pop() {
+        let detail = plan.display().to_string();
+        let operator = detail.split_once(':').map_or(detail.as_str(), |(operator, _)| operator).to_string();
+        let mut children: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
+        plan.apply_subqueries(|subquery| {
+            children.push(subquery.clone());
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        let parent_of_children = Some(nodes.len());
+        pending.extend(children.into_iter().rev().map(|child| (parent_of_children, child)));
+        nodes.push(PlanNode { parent, operator, detail, metrics: BTreeMap::new() });
+    }
+    Ok(nodes)
+}
+
+/// The tree of a physical plan, with the figures of its run if it ran.
+pub fn physical_tree(run: &Run) -> Vec<PlanNode> {
+    let estimates = StatisticsContext::new();
+    run.operators()
+        .map(|(parent, plan, mut metrics)| {
+            metrics.insert("partitions".to_string(), plan.output_partitioning().partition_count() as u64);
+            metrics.extend(planned_files(plan).map(|files| ("files_planned".to_string(), files as u64)));
+            let known = estimates.compute(plan.as_ref(), &StatisticsArgs::new()).ok();
+            let rows = known.and_then(|known| known.num_rows.get_value().copied());
+            metrics.extend(rows.map(|rows| ("estimated_rows".to_string(), rows as u64)));
+            let detail = displayable(plan.as_ref()).one_line().to_string().trim_end().to_string();
+            PlanNode { parent, operator: plan.name().to_string(), detail, metrics }
+        })
+        .collect()
+}
+
+/// How many files, or pieces of files, a scan will open.
+fn planned_files(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+    let source = plan.downcast_ref::<DataSourceExec>()?.data_source();
+    let config = source.downcast_ref::<FileScanConfig>()?;
+    Some(config.file_groups.iter().map(|group| group.len()).sum())
+}
