@@ -12,12 +12,13 @@ from delta_io import _log
 from delta_io._dv import vector_path
 from delta_io._log import Actions, Add, DeletionVector, Remove
 from delta_io._places import missing, placed
-from delta_io._replay import live_files
+from delta_io._replay import difference
 from delta_io._schema import arrow_schema, mappable
+from delta_io._times import rising
 from delta_io.errors import ChangesUnavailableError, DeltaIoError
+from delta_io.snapshot import Snapshot, state_of
 
 if TYPE_CHECKING:
-    from delta_io.snapshot import Snapshot
     from delta_io.storage import Location
 
 _FEED: Final = "delta.enableChangeDataFeed"
@@ -91,7 +92,7 @@ def plan_changes(location: Location, open_version: OpenVersion, since: int, unti
     """Return how to find the changes after a version, or raise when there is no way left."""
     if since == until.version:
         return Plan(since=since, source="none", reason="No version lies between.")
-    commits, lost = _read_commits(location, since, until.version)
+    commits, lost = _read_commits(location, since, until)
     scope = _Range(location=location, since=since, until=until, commits=commits, open_version=open_version)
     obstacle = lost or _feed_obstacle(scope)
     if obstacle is None:
@@ -103,10 +104,11 @@ def plan_changes(location: Location, open_version: OpenVersion, since: int, unti
     return _from_files(scope, obstacle, lost)
 
 
-def _read_commits(location: Location, since: int, until: int) -> tuple[tuple[Actions, ...], str | None]:
+def _read_commits(location: Location, since: int, until: Snapshot) -> tuple[tuple[Actions, ...], str | None]:
     commits: list[Actions] = []
-    for version in range(since + 1, until + 1):
-        actions = _log.read_commit(location, version)
+    times = rising(state_of(until).modified_ms)
+    for version in range(since + 1, until.version + 1):
+        actions = _log.read_commit(location, version, times.get(version))
         if actions is None:
             return (), f"the log of version {version} is gone"
         commits.append(actions)
@@ -159,25 +161,34 @@ def _feed_files(location: Location, commits: Iterable[Actions]) -> Iterator[Chan
                     rows_estimate=max(1, each.size // _BYTES_PER_ROW),
                 )
         else:
-            net = _net((actions,))
+            net = _net(location, (actions,))
             yield from _changed(location, net, actions.version, actions.timestamp_ms)
 
 
-def _key(action: Add | Remove) -> tuple[str, DeletionVector | None]:
-    return action.path, action.deletion_vector
+_Key = tuple[str, str, str, int | None]
 
 
-def _net(commits: Iterable[Actions]) -> tuple[list[Remove | Add], list[Add | Remove]]:
+def _key(location: Location, action: Add | Remove) -> _Key:
+    """Return what tells files apart: the place, however it is written, and the deletion vector."""
+    path, vector = placed(location, action.path), action.deletion_vector
+    if vector is None:
+        return path, "", "", None
+    return path, vector.storage_type, vector.path_or_inline_dv, vector.offset
+
+
+def _net(location: Location, commits: Iterable[Actions]) -> tuple[list[Remove | Add], list[Add | Remove]]:
     """Return what left and what came over some commits, by file and vector, what cancels left out."""
-    left: dict[tuple[str, DeletionVector | None], Add | Remove] = {}
-    came: dict[tuple[str, DeletionVector | None], Add | Remove] = {}
+    left: dict[_Key, Add | Remove] = {}
+    came: dict[_Key, Add | Remove] = {}
     for actions in commits:
         for remove in actions.removes:
-            if remove.data_change and came.pop(_key(remove), None) is None:
-                left[_key(remove)] = remove
+            key = _key(location, remove)
+            if remove.data_change and came.pop(key, None) is None:
+                left[key] = remove
         for add in actions.adds:
-            if add.data_change and left.pop(_key(add), None) is None:
-                came[_key(add)] = add
+            key = _key(location, add)
+            if add.data_change and left.pop(key, None) is None:
+                came[key] = add
     return list(left.values()), list(came.values())
 
 
@@ -189,8 +200,8 @@ def _changed(
 ) -> Iterator[ChangedFile]:
     """Yield the rows that left, then those that came; where only the vector changed, just those."""
     left, came = net
-    before = {each.path: each for each in left}
-    after = {each.path: each for each in came}
+    before = {placed(location, each.path): each for each in left}
+    after = {placed(location, each.path): each for each in came}
 
     def piece(
         action: Add | Remove,
@@ -230,8 +241,15 @@ def _rows(action: Add | Remove, only: DeletionVector | None, exclude: DeletionVe
         return max(0, only.cardinality - gone)
     known = None
     if isinstance(action, Add) and action.stats:
-        known = msgspec.json.decode(action.stats, type=_Stats).numRecords
+        known = _record_count(action.stats)
     return max(0, (known if known is not None else max(1, (action.size or 0) // _BYTES_PER_ROW)) - gone)
+
+
+def _record_count(stats: str) -> int | None:
+    try:
+        return msgspec.json.decode(stats, type=_Stats).numRecords
+    except msgspec.MsgspecError:
+        return None
 
 
 def _gone(location: Location, files: Iterable[ChangedFile]) -> str | None:
@@ -250,7 +268,7 @@ def _from_files(scope: _Range, obstacle: str, lost: str | None) -> Plan:
     _check_schemas(scope)
     gone: str | None = None
     if lost is None and not any(actions.metadata for actions in scope.commits):
-        files = tuple(_net_files(scope, _net(scope.commits)))
+        files = tuple(_net_files(scope, _net(scope.location, scope.commits)))
         gone = _gone(scope.location, files)
         if gone is None:
             return Plan(since=scope.since, source="files", reason=_sentence(obstacle), files=files)
@@ -310,10 +328,8 @@ def _lost(scope: _Range, found: str) -> ChangesUnavailableError:
     )
 
 
-def _live_difference(scope: _Range) -> tuple[list[Any], list[Any]]:
+def _live_difference(scope: _Range) -> tuple[list[Add], list[Add]]:
     """Return the files that are live at one end only."""
-    old = {} if scope.since < 0 else live_files(scope.location, scope.since)
-    new = live_files(scope.location, scope.until.version)
-    old_keys, new_keys = ({_key(add) for add in live.values()} for live in (old, new))
-    left = [add for add in old.values() if _key(add) not in new_keys]
-    return left, [add for add in new.values() if _key(add) not in old_keys]
+    new = state_of(scope.until).files
+    old = new.slice(0, 0) if scope.since < 0 else state_of(scope.open_version(scope.since)).files
+    return difference(scope.location, old, new)

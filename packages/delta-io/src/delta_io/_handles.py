@@ -1,9 +1,8 @@
-"""The deltalake handle of a table: kept at the newest version, lent to commits, safe for snapshots."""
+"""What is known of a table: its newest state, kept up to date cheaply, and the handle that commits use."""
 
 from __future__ import annotations
 
 import threading
-import weakref
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +11,15 @@ from deltalake import DeltaTable
 
 from delta_io import _log
 from delta_io._map_errors import mapped
+from delta_io._replay import advance, load
 from delta_io.errors import DeltaIoError, NotDeltaError, TableNotFoundError, VersionNotFoundError
-from delta_io.snapshot import Snapshot
+from delta_io.snapshot import Snapshot, state_of
 from delta_io.storage import Location
+
+# File stores that keep whole seconds only may show two commits with one time and size.
+_COARSE_CLOCK_NS: Final = 1_000_000_000
+_COMPARED_BYTES: Final = 1 << 16
+_Stamp = tuple[int, int, bytes] | None
 
 
 class Handles:
@@ -23,83 +28,61 @@ class Handles:
     def __init__(self, location: Location) -> None:
         self._location: Final = location
         self._lock: Final = threading.RLock()
+        self._latest: Snapshot | None = None
+        self._stamp: _Stamp = None
         self._handle: DeltaTable | None = None
-        self._stamp: tuple[int, int] | None = None
-        self._latest: weakref.ref[Snapshot] | None = None
 
     def newest(self) -> Snapshot:
         """Return the newest version, reusing what is known of the log."""
-        with self._lock:
-            handle = self._handle
-            if handle is None or not self._is_same_table(handle):
-                self._release()
-                handle = self._open_newest()
-                return self._pin(handle)
-            if self._stat(handle.version() + 1) is not None:
-                self._release()
-                with mapped(self._location, "refreshing"):
-                    handle.update_incremental()
-            return (self._latest() if self._latest is not None else None) or self._pin(handle)
+        with self._lock, mapped(self._location, "opening"):
+            known = self._latest
+            if known is None or self._stamp is None or self._read_stamp(known.version) != self._stamp:
+                self._handle = None
+                state = load(self._location)
+                if state is None:
+                    raise _absent(self._location)
+            else:
+                state = advance(self._location, state_of(known))
+                if state.version == known.version:
+                    return known
+            self._latest = latest = Snapshot(self._location, state)
+            self._stamp = self._read_stamp(latest.version)
+            return latest
 
     def at(self, version: int) -> Snapshot:
         """Return a version that is known to exist."""
-        try:
-            with mapped(self._location, f"opening version {version} of"):
-                return Snapshot(self._location, self._open(version))
-        except NotDeltaError as error:
-            raise VersionNotFoundError(
-                error.what, "its log has been cleaned up to a later version", "Ask for a later one."
-            ) from None
+        with mapped(self._location, f"opening version {version} of"):
+            state = load(self._location, version)
+        if state is None:
+            raise VersionNotFoundError(f"{self._location.shown!r} cannot show version {version}")
+        return Snapshot(self._location, state)
 
     def take(self) -> DeltaTable:
         """Take the handle out, at the newest version, for a commit that moves it on."""
         with self._lock:
-            self.newest()
-            self._release()
+            newest = self.newest()
             handle, self._handle = self._handle, None
-            return handle if handle is not None else self._open_newest()
+            with mapped(self._location, "opening"):
+                if handle is None:
+                    return DeltaTable(self._location.root, storage_options=self._location.plain_options)
+                if handle.version() < newest.version:
+                    handle.update_incremental()
+                return handle
 
     def give(self, handle: DeltaTable) -> None:
         """Put a handle back after a commit."""
         with self._lock:
             if self._handle is None or self._handle.version() < handle.version():
-                self._release()
                 self._handle = handle
-                self._stamp = self._stat(handle.version())
 
-    def _pin(self, handle: DeltaTable) -> Snapshot:
-        snapshot = Snapshot(self._location, handle)
-        self._handle = handle
-        self._stamp = self._stat(handle.version())
-        self._latest = weakref.ref(snapshot)
-        return snapshot
-
-    def _release(self) -> None:
-        """Let a snapshot that still uses the handle take what it needs and leave it."""
-        snapshot = self._latest() if self._latest is not None else None
-        if snapshot is not None:
-            snapshot._release()  # pyright: ignore[reportPrivateUsage] -- same package
-        self._latest = None
-
-    def _stat(self, version: int) -> tuple[int, int] | None:
-        with mapped(self._location, "looking at the log of"):
-            return _log.stat(self._location, _log.commit_path(version))
-
-    def _is_same_table(self, handle: DeltaTable) -> bool:
-        """Tell whether the newest commit known is still the one read: a table made anew has others."""
-        found = self._stat(handle.version())
-        return found is not None and found == self._stamp
-
-    def _open(self, version: int | None = None) -> DeltaTable:
-        options = self._location.plain_options
-        return DeltaTable(self._location.root, version=version, storage_options=options)
-
-    def _open_newest(self) -> DeltaTable:
-        try:
-            with mapped(self._location, "opening"):
-                return self._open()
-        except (TableNotFoundError, NotDeltaError):
-            raise _absent(self._location) from None
+    def _read_stamp(self, version: int) -> _Stamp:
+        """Return what tells a commit from the commit of that version in a table made anew."""
+        path = _log.commit_path(version)
+        found = _log.stat(self._location, path)
+        if found is None or found[1] % _COARSE_CLOCK_NS:
+            return None if found is None else (*found, b"")
+        with self._location.filesystem.open_input_stream(path) as stream:
+            return (*found, stream.read(_COMPARED_BYTES))
 
 
 def _absent(location: Location) -> DeltaIoError:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote
 
+import pyarrow as pa
 import pyarrow.fs as pa_fs
 
+from delta_io._compute import pc
 from delta_io.errors import UnsupportedError
 from delta_io.storage import Location
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _URI: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _FILE: Final = "file://"
@@ -39,6 +38,15 @@ def placed(location: Location, raw: str) -> str:
         "the log holds an absolute path without a scheme",
         "Copy the table's files.",
     )
+
+
+def decode_paths(location: Location, paths: pa.StringArray) -> pa.StringArray:
+    """Return paths of the log as `placed` does, one by one only where there is something to decode."""
+    special = pc.match_substring_regex(paths, "%|^/|^[A-Za-z][A-Za-z0-9+.-]*:/")
+    if not pc.any(special).as_py():
+        return paths
+    decoded = pa.array([placed(location, path) for path in paths.filter(special).to_pylist()], pa.string())
+    return pc.replace_with_mask(paths, special, decoded)
 
 
 def open_file(location: Location, path: str) -> pa.NativeFile:

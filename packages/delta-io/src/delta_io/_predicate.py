@@ -84,6 +84,17 @@ def negate(node: Node) -> Node:
             return All(tuple(negate(part) for part in parts))
 
 
+def columns_of(node: Node) -> frozenset[str]:
+    """Return the columns that a predicate names."""
+    match node:
+        case Compare(column) | IsNull(column):
+            return frozenset([column])
+        case Constant():
+            return frozenset()
+        case All(parts) | Some(parts):
+            return frozenset().union(*map(columns_of, parts))
+
+
 class _Parser:
     def __init__(self, text: str, schema: pa.Schema) -> None:
         self._text = text

@@ -13,11 +13,11 @@ from deltalake import QueryBuilder
 from delta_io._compute import pc
 from delta_io._map_errors import mapped
 from delta_io._places import placed
-from delta_io._predicate import Node, parse
-from delta_io._replay import live_files
+from delta_io._predicate import parse
+from delta_io._replay import rows_of
 from delta_io._rows import Layout, adapt, open_parquet, read_rows
-from delta_io.errors import OptionError, SchemaMismatchError
-from delta_io.index import rows_satisfy
+from delta_io.errors import DeltaIoError, OptionError, SchemaMismatchError
+from delta_io.index import may_hold, rows_satisfy
 
 if TYPE_CHECKING:
     from delta_io.snapshot import Snapshot
@@ -53,15 +53,18 @@ def choose(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
 
 
 def read_snapshot(
-    snapshot: Snapshot, location: Location, columns: Sequence[str] | None, predicate: str | None
+    snapshot: Snapshot,
+    location: Location,
+    files: pa.Table,
+    columns: Sequence[str] | None,
+    predicate: str | None,
 ) -> pa.RecordBatchReader:
     """Return the rows of a snapshot that satisfy a predicate."""
     chosen = choose(snapshot.schema, columns)
     shown = pa.schema([field.with_nullable(True) for field in chosen], chosen.metadata)
-    needed = chosen if predicate is None else snapshot.schema
-    if snapshot.protocol.reader_features & _REFUSED_BY_ENGINE or _wide_int96(snapshot, location, needed):
-        node = None if predicate is None else parse(predicate, snapshot.schema)
-        return pa.RecordBatchReader.from_batches(shown, _file_batches(snapshot, location, shown, node))
+    if why_by_file(snapshot, location, chosen if predicate is None else snapshot.schema) is not None:
+        batches = _file_batches(snapshot, location, files, shown, predicate)
+        return pa.RecordBatchReader.from_batches(shown, batches)
     names = ", ".join(quote(name) for name in shown.names)
     sql = f"SELECT {names} FROM {_source(snapshot)}"
     if predicate is not None:
@@ -71,6 +74,20 @@ def read_snapshot(
         builder = QueryBuilder(_SETTINGS).register("snapshot", snapshot._handle())  # pyright: ignore[reportPrivateUsage] -- same package
         stream = builder.execute(sql)
     return pa.RecordBatchReader.from_batches(shown, _batches(stream, shown, location))
+
+
+def why_by_file(snapshot: Snapshot, location: Location, needed: pa.Schema) -> str | None:
+    """Return why rows are read file by file, or None when deltalake's engine reads them."""
+    features = sorted(snapshot.protocol.reader_features & _REFUSED_BY_ENGINE)
+    if features:
+        return f"deltalake's engine refuses the feature {features[0]!r}"
+    if _wide_int96(snapshot, location, needed):
+        return "a file holds INT96 timestamps, which deltalake's engine reads wrong beyond nanoseconds"
+    try:
+        snapshot._handle()  # pyright: ignore[reportPrivateUsage] -- same package
+    except DeltaIoError as error:
+        return f"deltalake cannot open the table ({error.found})"
+    return None
 
 
 def _source(snapshot: Snapshot) -> str:
@@ -106,8 +123,11 @@ def _batches(stream: Any, schema: pa.Schema, location: Location) -> Iterator[pa.
 
 
 def _file_batches(
-    snapshot: Snapshot, location: Location, shown: pa.Schema, node: Node | None
+    snapshot: Snapshot, location: Location, files: pa.Table, shown: pa.Schema, predicate: str | None
 ) -> Iterator[pa.RecordBatch]:
+    node = None if predicate is None else parse(predicate, snapshot.schema)
+    if node is not None:
+        files = files.filter(may_hold(snapshot.add_actions(), snapshot.schema, snapshot.partition_by, node))
     layout = Layout(
         fields=tuple(shown if node is None else snapshot.schema),
         partition_by=frozenset(snapshot.partition_by),
@@ -116,15 +136,18 @@ def _file_batches(
 
     def batches() -> Iterator[pa.RecordBatch]:
         with mapped(location, "reading"):
-            for path, add in live_files(location, snapshot.version).items():
-                values, vector = add.partition_values, add.deletion_vector
-                yield from read_rows(location, placed(location, path), layout, values, exclude=vector)
+            for add in rows_of(files):
+                path, values, vector = placed(location, add.path), add.partition_values, add.deletion_vector
+                yield from read_rows(location, path, layout, values, exclude=vector)
 
-    for batch in batches():
-        kept = batch if node is None else batch.filter(rows_satisfy(node, batch))
-        if kept.num_rows:
-            arrays = [kept.column(name) for name in shown.names]
-            yield pa.RecordBatch.from_arrays(arrays, schema=shown)
+    def rows() -> Iterator[pa.RecordBatch]:
+        for batch in batches():
+            kept = batch if node is None else batch.filter(rows_satisfy(node, batch))
+            if kept.num_rows:
+                arrays = [kept.column(name) for name in shown.names]
+                yield pa.RecordBatch.from_arrays(arrays, schema=shown)
+
+    return rows()
 
 
 def _wide_int96(snapshot: Snapshot, location: Location, needed: pa.Schema) -> bool:

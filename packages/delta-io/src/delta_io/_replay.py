@@ -1,90 +1,314 @@
-"""The live files of a version, replayed from the log: vectors and raw partitions, which deltalake hides."""
+"""The state of a table at a version, replayed from its log as Arrow data: no work in Python per file."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
-import pyarrow.fs as pa_fs
-import pyarrow.parquet as pq
+import pyarrow as pa
+from msgspec import Struct
 
-from delta_io._log import LOG, Add, DeletionVector, read_commit
-from delta_io.errors import LogError
+from delta_io import _log
+from delta_io._checkpoints import Contents, read_checkpoint
+from delta_io._compute import pc
+from delta_io._json_lines import read_json_lines
+from delta_io._log import Add, Checkpoint, DeletionVector, Metadata, ProtocolAction, Txn
+from delta_io._places import decode_paths
+from delta_io._schema import known_fields, physical_name
+from delta_io._stats import StatsLayout, vector_fields
+from delta_io.errors import LogError, VersionNotFoundError
+from delta_io.features import Protocol, check_readable
 
 if TYPE_CHECKING:
     from delta_io.storage import Location
 
-_CHECKPOINT: Final = re.compile(
-    r"^(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10})|\.([0-9a-f-]{36}))?\.(parquet|json)$"
+_JSON_VECTOR: Final = pa.struct(
+    [
+        pa.field("storageType", pa.string()),
+        pa.field("pathOrInlineDv", pa.string()),
+        pa.field("offset", pa.int32()),
+        pa.field("sizeInBytes", pa.int32()),
+        pa.field("cardinality", pa.int64()),
+    ]
 )
-_FIELDS: Final = ("path", "partitionValues", "size", "modificationTime", "deletionVector")
+_NAMED: Final = (b'"metaData"', b'"protocol"', b'"txn"')
 
 
-def live_vectors(location: Location, version: int) -> dict[str, DeletionVector]:
-    """Return the deletion vector of each live file that has one, by the path in the log."""
-    live = live_files(location, version)
-    return {path: add.deletion_vector for path, add in live.items() if add.deletion_vector is not None}
+class State(Struct, frozen=True, kw_only=True):
+    """What the log says of one version.
+
+    ``files`` has a row per live file: ``path`` as the log writes it, ``partition`` (a struct of texts by
+    physical name, where the table is partitioned), ``size_bytes``, ``modification_time``, ``stats`` (JSON
+    text), ``parsed`` (statistics that a checkpoint holds as a struct, if one does) and ``deletion_vector``.
+    ``modified_ms`` is the time of each commit's file, or of its checkpoint's.
+    """
+
+    version: int
+    protocol: Protocol
+    metadata: Metadata
+    transactions: Mapping[str, int]
+    files: pa.Table
+    modified_ms: Mapping[int, int]
 
 
-def live_files(location: Location, version: int) -> dict[str, Add]:
-    """Return the live files of a version by the path in the log."""
-    start, parts = _newest_checkpoint(location, version)
-    live: dict[str, Add] = {}
-    for part in parts:
-        live.update((add.path, add) for add in _checkpoint_files(location, f"{LOG}/{part}"))
-    for commit in range(start + 1, version + 1):
-        actions = read_commit(location, commit)
-        if actions is None:
-            raise LogError(f"commit {commit} is missing", "no checkpoint covers it", "Restore the file.")
-        for remove in actions.removes:
-            found = live.get(remove.path)
-            if found is not None and found.deletion_vector == remove.deletion_vector:
-                del live[remove.path]
-        live.update((add.path, add) for add in actions.adds)
-    return live
+class _Layout(Struct, frozen=True, kw_only=True):
+    """How the files of a table are described."""
+
+    partitions: tuple[str, ...]
+    stats: StatsLayout
+
+    @property
+    def partition_type(self) -> pa.StructType:
+        return pa.struct([pa.field(name, pa.string()) for name in self.partitions])
 
 
-def _newest_checkpoint(location: Location, version: int) -> tuple[int, list[str]]:
-    """Return version and file names of the newest whole checkpoint up to a version; -1 when there is none."""
-    found: dict[tuple[int, str], list[tuple[int, int, str]]] = {}
-    for info in location.filesystem.get_file_info(pa_fs.FileSelector(LOG, allow_not_found=True)):
-        match = _CHECKPOINT.match(info.base_name)
-        if match is None or int(match[1]) > version or not info.size:
+class _Named(Struct, kw_only=True):
+    """The actions other than files, the newest of each kind."""
+
+    protocol: ProtocolAction | None = None
+    metadata: Metadata | None = None
+    transactions: dict[str, int] = {}
+
+    def note(self, action: ProtocolAction | Metadata | Txn) -> None:
+        match action:
+            case ProtocolAction():
+                self.protocol = action
+            case Metadata():
+                self.metadata = action
+            case Txn(app_id, version):
+                self.transactions[app_id] = version
+
+
+def load(location: Location, version: int | None = None) -> State | None:
+    """Return the state of a version, the newest when None; None when there is no log."""
+    listing = _log.list_log(location)
+    newest = max([*listing.commits, *(each.version for each in listing.checkpoints)], default=None)
+    if newest is None:
+        return None
+    wanted = newest if version is None else version
+    broken: Exception | None = None
+    for checkpoint in [*listing.checkpoints, None]:
+        start = -1 if checkpoint is None else checkpoint.version
+        if start > wanted or any(each not in listing.commits for each in range(start + 1, wanted + 1)):
             continue
-        part, of = int(match[2] or 1), int(match[3] or 1)
-        found.setdefault((int(match[1]), match[4] or f"{of}"), []).append((part, of, info.base_name))
-    for (at, _), parts in sorted(found.items(), reverse=True):
-        if len(parts) == parts[0][1]:
-            return at, [name for _, _, name in sorted(parts)]
-    return -1, []
+        try:
+            return _replay(location, checkpoint, wanted, listing)
+        except (pa.ArrowException, OSError, msgspec.MsgspecError) as error:
+            if checkpoint is None:
+                raise
+            broken = error  # an older checkpoint, or the commits alone, say the same
+    if broken is not None:
+        raise LogError(
+            f"the checkpoint of version {wanted} or before cannot be read", str(broken), "Restore the file."
+        )
+    if version is None:
+        gap = next(each for each in range(wanted, -1, -1) if each not in listing.commits)
+        raise LogError(f"commit {gap} is missing", "no checkpoint covers it", "Restore the file.")
+    raise VersionNotFoundError(
+        f"{location.shown!r} cannot show version {wanted}",
+        "its log has been cleaned up to a later version",
+        "Ask for a later one.",
+    )
 
 
-def _checkpoint_files(location: Location, path: str) -> Iterator[Add]:
-    rows = _json_rows if path.endswith(".json") else _parquet_rows
-    for name, row in rows(location, path):
-        if name == "sidecar":
-            yield from _checkpoint_files(location, f"{LOG}/_sidecars/{row['path']}")
-        else:
-            values = row.get("partitionValues") or {}
-            yield msgspec.convert({**row, "partitionValues": dict(values)}, Add)
+def advance(location: Location, state: State) -> State:
+    """Return the newest state, reading just the commits after the one known."""
+    modified = dict(state.modified_ms)
+    version, parts = state.version, list[bytes]()
+    while (found := _log.stat(location, _log.commit_path(version + 1))) is not None:
+        version += 1
+        modified[version] = found[1] // 1_000_000
+        parts.append(_commit_lines(location, version))
+    if not parts:
+        return state
+    data = _joined(parts)
+    named = _Named(transactions=dict(state.transactions))
+    _find_named(data, named)
+    if named.metadata is not None or named.protocol is not None:
+        return load(location) or state
+    files = _reconcile(location, state.files, data, _layout(state.metadata))
+    return msgspec.structs.replace(
+        state, version=version, transactions=named.transactions, files=files, modified_ms=modified
+    )
 
 
-def _parquet_rows(location: Location, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    with location.filesystem.open_input_file(path) as file, pq.ParquetFile(file) as parquet:
-        names = [each for each in ("add", "sidecar") if each in parquet.schema_arrow.names]
-        wanted = [f"{name}.{field}" for name in names for field in (_FIELDS if name == "add" else ("path",))]
-        for batch in parquet.iter_batches(columns=wanted):
-            for name in names:
-                for row in batch.column(name).drop_null().to_pylist():
-                    yield name, row
+def _replay(location: Location, checkpoint: Checkpoint | None, version: int, listing: _log.Listing) -> State:
+    start = -1 if checkpoint is None else checkpoint.version
+    data = _joined([_commit_lines(location, each) for each in range(start + 1, version + 1)])
+    contents = Contents(adds=[], lines=[], named=[])
+    if checkpoint is not None:
+        contents = read_checkpoint(location, checkpoint)
+    named = _Named()
+    for action in contents.named:
+        named.note(action)
+    for lines in contents.lines:
+        _find_named(lines, named)
+    _find_named(data, named)
+    if named.protocol is None or named.metadata is None:
+        lacking = "protocol" if named.protocol is None else "metadata"
+        raise LogError(f"the log says nothing of the {lacking}", "the action is missing", "Restore the log.")
+    protocol = named.protocol.to_protocol()
+    check_readable(protocol, table=location.shown)
+    layout = _layout(named.metadata)
+    tables = [_normal(each, layout) for each in contents.adds]
+    tables += [_from_lines(each, layout)[0] for each in contents.lines]
+    files = _concatenated(tables) if tables else _empty(layout)
+    return State(
+        version=version,
+        protocol=protocol,
+        metadata=named.metadata,
+        transactions=named.transactions,
+        files=_reconcile(location, files, data, layout),
+        modified_ms={each.version: each.modified_ms for each in listing.checkpoints} | listing.commits,
+    )
 
 
-def _json_rows(location: Location, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    with location.filesystem.open_input_stream(path) as stream:
-        for line in stream.read().splitlines():
-            action: dict[str, Any] = msgspec.json.decode(line) if line.strip() else {}
-            for name in ("add", "sidecar"):
-                if name in action:
-                    yield name, action[name]
+def _layout(metadata: Metadata) -> _Layout:
+    mode = metadata.configuration.get("delta.columnMapping.mode") or "none"
+    schema = known_fields(metadata.schema_string)
+    fields = {field.name: field for field in schema}
+    lost = [name for name in metadata.partition_columns if name not in fields]
+    if lost:
+        raise LogError(f"partition column {lost[0]!r} is not in the schema", fix="The log may be damaged.")
+    partitions = tuple(physical_name(fields[name], mode) for name in metadata.partition_columns)
+    rest = [field for field in schema if field.name not in metadata.partition_columns]
+    return _Layout(partitions=partitions, stats=StatsLayout(fields=tuple(rest), mode=mode))
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    return parts[0] if len(parts) == 1 else b"\n".join(parts)
+
+
+def _commit_lines(location: Location, version: int) -> bytes:
+    return _log.object_lines(_log.read_bytes(location, _log.commit_path(version)), f"commit {version}")
+
+
+def _find_named(data: bytes, named: _Named) -> None:
+    """Note the actions that are not files, without reading the lines that cannot be one."""
+    places: set[int] = set()
+    for mark in _NAMED:
+        at = data.find(mark)
+        while at >= 0:
+            places.add(data.rfind(b"\n", 0, at) + 1)
+            end = data.find(b"\n", at)
+            at = data.find(mark, end) if end >= 0 else -1
+    for start in sorted(places):
+        end = data.find(b"\n", start)
+        line = _log.decode_line(data[start : end if end >= 0 else len(data)])
+        for action in (line.protocol, line.meta_data, line.txn):
+            if action is not None:
+                named.note(action)
+
+
+def _reconcile(location: Location, base: pa.Table, data: bytes, layout: _Layout) -> pa.Table:
+    """Return the live files after some commits: of each file and vector, what was said last holds."""
+    if not data:
+        return base
+    try:
+        adds, removes, added, removed = _from_lines(data, layout)
+    except pa.ArrowInvalid as error:
+        raise LogError("a commit cannot be read", str(error), "The log may be damaged.") from None
+    keys = pa.concat_arrays([_keys(location, each) for each in (adds, removes)])
+    order = pa.concat_arrays([added, removed])
+    if not len(keys):
+        return base
+    last = pa.table({"key": keys, "order": order}).group_by("key").aggregate([("order", "max")])
+    if last.num_rows < len(keys):
+        adds = adds.filter(pc.is_in(added, value_set=last["order_max"].combine_chunks()))
+    if not base.num_rows:
+        return adds
+    stays = pc.invert(pc.is_in(_keys(location, base), value_set=last["key"].combine_chunks()))
+    return _concatenated([base.filter(stays), adds])
+
+
+def _concatenated(tables: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _keys(location: Location, files: pa.Table) -> pa.Array[Any]:
+    """Return what tells files apart: the place, and the deletion vector."""
+    paths = decode_paths(location, cast("pa.StringArray", files["path"].combine_chunks()))
+    vectors = files["deletion_vector"].combine_chunks()
+    if vectors.null_count == len(vectors):
+        return paths
+    parts = [pc.struct_field(vectors, [name]) for name in ("storage_type", "path_or_inline_dv", "offset")]
+    texts = [pc.fill_null(pc.cast(each, pa.string()), "") for each in parts]
+    return pc.binary_join_element_wise(paths, *texts, "\n")
+
+
+def _from_lines(data: bytes, layout: _Layout) -> tuple[pa.Table, pa.Table, pa.Array[Any], pa.Array[Any]]:
+    """Return the files that lines add, those that they remove, and the places of both among the lines."""
+    key = [pa.field("path", pa.string()), pa.field("deletionVector", _JSON_VECTOR)]
+    kinds = {"size": pa.int64(), "modificationTime": pa.int64(), "stats": pa.string()}
+    described = [pa.field(name, kind) for name, kind in kinds.items()]
+    if layout.partitions:
+        described.append(pa.field("partitionValues", layout.partition_type))
+    schema = pa.schema([("add", pa.struct(key + described)), ("remove", pa.struct(key))])
+    found = read_json_lines(data, schema)
+    rows = pa.arange(0, found.num_rows)
+    added, removed = (found[name].is_valid().combine_chunks() for name in ("add", "remove"))
+    gone = cast("pa.StructArray", found["remove"].filter(removed).combine_chunks())
+    removes = pa.table({"path": gone.field("path"), "deletion_vector": vector_fields(gone.field(1))})
+    chunks = cast("list[pa.StructArray]", found["add"].chunks)
+    tables = [_normal(cast("pa.StructArray", each.filter(each.is_valid())), layout) for each in chunks]
+    adds = pa.concat_tables(tables) if tables else _empty(layout)
+    return adds, removes, rows.filter(added), rows.filter(removed)
+
+
+def _normal(add: pa.StructArray, layout: _Layout) -> pa.Table:
+    """Return added files in the form that `State` describes."""
+    kind = cast("pa.StructType", add.type)
+    names = [kind.field(index).name for index in range(kind.num_fields)]
+
+    def child(name: str, fallback: pa.DataType) -> pa.Array[Any]:
+        return add.field(name) if name in names else pa.nulls(len(add), fallback)
+
+    columns: dict[str, Any] = {
+        "path": pc.cast(child("path", pa.string()), pa.string()),
+        "size_bytes": pc.cast(child("size", pa.int64()), pa.int64()),
+        "modification_time": pc.cast(child("modificationTime", pa.int64()), pa.int64()),
+        "stats": pc.cast(child("stats", pa.string()), pa.string()),
+        "deletion_vector": vector_fields(child("deletionVector", _JSON_VECTOR)),
+    }
+    if layout.partitions:
+        values = child("partitionValues", layout.partition_type)
+        columns["partition"] = _partition_texts(values, layout)
+    if "stats_parsed" in names:
+        columns["parsed"] = layout.stats.from_struct(cast("pa.StructArray", add.field("stats_parsed")))
+    return pa.table(columns)
+
+
+def _partition_texts(values: pa.Array[Any], layout: _Layout) -> pa.StructArray:
+    fields = list(layout.partition_type)
+    if pa.types.is_map(values.type):
+        texts = [pc.map_lookup(values, name, "first") for name in layout.partitions]
+    else:
+        texts = [pc.struct_field(values, [name]) for name in layout.partitions]
+    return pa.StructArray.from_arrays([pc.cast(each, pa.string()) for each in texts], fields=fields)
+
+
+def _empty(layout: _Layout) -> pa.Table:
+    nothing = pa.array([], pa.struct([pa.field("path", pa.string())]))
+    return _normal(cast("pa.StructArray", nothing), layout)
+
+
+def rows_of(files: pa.Table) -> Iterator[Add]:
+    """Yield some files one by one."""
+    for row in files.select([name for name in files.column_names if name != "parsed"]).to_pylist():
+        vector = row["deletion_vector"]
+        yield Add(
+            path=row["path"],
+            partition_values=row.get("partition") or {},
+            size=row["size_bytes"] or 0,
+            stats=row["stats"],
+            deletion_vector=None if vector is None else DeletionVector(**vector),
+        )
+
+
+def difference(location: Location, old: pa.Table, new: pa.Table) -> tuple[list[Add], list[Add]]:
+    """Return the files that only `old` has, and those that only `new` has."""
+    keys = [_keys(location, each) for each in (old, new)]
+    left = pc.invert(pc.is_in(keys[0], value_set=keys[1]))
+    came = pc.invert(pc.is_in(keys[1], value_set=keys[0]))
+    return list(rows_of(old.filter(left))), list(rows_of(new.filter(came)))

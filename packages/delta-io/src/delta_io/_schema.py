@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
 
 import msgspec
@@ -34,9 +35,25 @@ Json = Mapping[str, Any]
 
 def arrow_schema(text: str) -> pa.Schema:
     """Return the Arrow schema of a Delta schema; fields keep their metadata and storage types."""
-    try:
+    with _understood():
         return pa.schema([_field(each) for each in msgspec.json.decode(text)["fields"]])
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+
+
+def known_fields(text: str) -> list[pa.Field[Any]]:
+    """Return the fields of a Delta schema whose types are known."""
+    found: list[pa.Field[Any]] = []
+    with _understood():
+        for each in msgspec.json.decode(text)["fields"]:
+            with suppress(UnsupportedError):
+                found.append(_field(each))
+    return found
+
+
+@contextmanager
+def _understood() -> Generator[None]:
+    try:
+        yield
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
         raise LogError(
             "the schema in the log cannot be read", str(error), "The log may be damaged."
         ) from None

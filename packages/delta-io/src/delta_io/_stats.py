@@ -1,22 +1,23 @@
-"""The live files of a snapshot as one Arrow table: the hand-over to an engine."""
+"""Statistics of data files as typed columns, for predicates and engines. What is doubtful is null."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import pyarrow as pa
-from deltalake import DeltaTable
+from msgspec import Struct
 
+from delta_io import _bounds
 from delta_io._compute import pc
-from delta_io._places import placed
-from delta_io._replay import live_vectors
-from delta_io._schema import to_logical
+from delta_io._json_stats import read_statistics
+from delta_io._places import decode_paths
+from delta_io._rows import partition_scalar
+from delta_io._schema import physical_name
 
 if TYPE_CHECKING:
     from delta_io._log import DeletionVector
-    from delta_io.snapshot import Snapshot
     from delta_io.storage import Location
 
 VECTOR_TYPE: Final = pa.struct(
@@ -28,54 +29,177 @@ VECTOR_TYPE: Final = pa.struct(
         pa.field("cardinality", pa.int64()),
     ]
 )
-_PLAIN: Final = ("path", "size_bytes", "modification_time", "num_records")
-_MILLISECOND_REST: Final = 999
+_VECTOR_NAMES: Final = ("storageType", "pathOrInlineDv", "offset", "sizeInBytes", "cardinality")
+Fields = Sequence[Any]
 
 
-def add_actions(location: Location, handle: DeltaTable, snapshot: Snapshot) -> pa.Table:
+class StatsLayout(Struct, frozen=True, kw_only=True):
+    """Columns that may have statistics, and how their names are mapped."""
+
+    fields: tuple[Any, ...]
+    mode: str
+
+    @property
+    def struct_type(self) -> pa.StructType:
+        """Type of typed statistics, by logical name; parts that no column has are left out."""
+        parts = {"num_records": pa.int64(), "null_count": _counts(self.fields)}
+        parts |= {"min": _bounded(self.fields), "max": _bounded(self.fields)}
+        return pa.struct([pa.field(name, kind) for name, kind in parts.items() if _is_something(kind)])
+
+    @property
+    def json_type(self) -> pa.StructType:
+        """Type of the statistics that the log holds as JSON, by physical name."""
+        bounds = _json_bounds(self.fields, self.mode)
+        parts = {"numRecords": pa.int64(), "minValues": bounds, "maxValues": bounds}
+        parts["nullCount"] = _json_counts(self.fields, self.mode)
+        return pa.struct([pa.field(name, kind) for name, kind in parts.items() if _is_something(kind)])
+
+    def from_struct(self, given: pa.StructArray) -> pa.StructArray:
+        """Return statistics of a checkpoint, or read from JSON, as `struct_type`."""
+        columns = {"num_records": _bounds.whole_numbers(_pick(given, "numRecords", pa.int64()))}
+        if self.fields:
+            columns["null_count"] = self._counts(_pick(given, "nullCount", pa.null()), self.fields)
+        if _with_bounds(self.fields):
+            for part, name in (("min", "minValues"), ("max", "maxValues")):
+                high = part == "max"
+                columns[part] = self._bounds(_pick(given, name, pa.null()), self.fields, high=high)
+        return pa.StructArray.from_arrays(list(columns.values()), fields=list(self.struct_type))
+
+    def _counts(self, given: pa.Array[Any], fields: Fields) -> pa.StructArray:
+        arrays: list[pa.Array[Any]] = []
+        for field in fields:
+            child = _pick(given, physical_name(field, self.mode), pa.null())
+            if _is_nested(field.type):
+                arrays.append(self._counts(child, list(cast("pa.StructType", field.type))))
+            else:
+                arrays.append(_bounds.whole_numbers(child))
+        return pa.StructArray.from_arrays(arrays, fields=list(_counts(fields)))
+
+    def _bounds(self, given: pa.Array[Any], fields: Fields, *, high: bool) -> pa.StructArray:
+        arrays: list[pa.Array[Any]] = []
+        for field in _with_bounds(fields):
+            child = _pick(given, physical_name(field, self.mode), pa.null())
+            if pa.types.is_struct(field.type):
+                arrays.append(self._bounds(child, list(cast("pa.StructType", field.type)), high=high))
+            else:
+                arrays.append(_bounds.bound(child, field.type, high=high))
+        return pa.StructArray.from_arrays(arrays, fields=list(_bounded(fields)))
+
+
+def _pick(array: pa.Array[Any], name: str, fallback: pa.DataType) -> pa.Array[Any]:
+    """Return a child, null where its parent is, or nulls when there is none."""
+    kind = array.type
+    if not pa.types.is_struct(kind) or cast("pa.StructType", kind).get_field_index(name) < 0:
+        return pa.nulls(len(array), fallback)
+    return pc.struct_field(array, [name])
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and bool(kind.num_fields)
+
+
+def _is_something(kind: pa.DataType) -> bool:
+    return not pa.types.is_struct(kind) or bool(kind.num_fields)
+
+
+def _has_bounds(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(_has_bounds(field.type) for field in cast("pa.StructType", kind))
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind))
+
+
+def _with_bounds(fields: Fields) -> Fields:
+    return [field for field in fields if _has_bounds(field.type)]
+
+
+def _bounded(fields: Fields) -> pa.StructType:
+    return pa.struct([pa.field(each.name, _bounded_type(each.type)) for each in _with_bounds(fields)])
+
+
+def _bounded_type(kind: pa.DataType) -> pa.DataType:
+    return _bounded(list(cast("pa.StructType", kind))) if pa.types.is_struct(kind) else kind
+
+
+def _counts(fields: Fields) -> pa.StructType:
+    def kind(field: pa.Field[Any]) -> pa.DataType:
+        if not _is_nested(field.type):
+            return pa.int64()
+        return _counts(list(cast("pa.StructType", field.type)))
+
+    return pa.struct([pa.field(field.name, kind(field)) for field in fields])
+
+
+def _json_bounds(fields: Fields, mode: str) -> pa.StructType:
+    def kind(field: pa.Field[Any]) -> pa.DataType:
+        if pa.types.is_struct(field.type):
+            return _json_bounds(list(cast("pa.StructType", field.type)), mode)
+        return _bounds.json_type(field.type)
+
+    return pa.struct([pa.field(physical_name(each, mode), kind(each)) for each in _with_bounds(fields)])
+
+
+def _json_counts(fields: Fields, mode: str) -> pa.StructType:
+    children: list[pa.Field[Any]] = []
+    for field in fields:
+        kind: pa.DataType = pa.int64()
+        if _is_nested(field.type):
+            kind = _json_counts(list(cast("pa.StructType", field.type)), mode)
+        children.append(pa.field(physical_name(field, mode), kind))
+    return pa.struct(children)
+
+
+def typed_statistics(files: pa.Table, layout: StatsLayout) -> pa.StructArray:
+    """Return the statistics of files as `StatsLayout.struct_type`."""
+    texts = cast("pa.StringArray", files["stats"].combine_chunks())
+    written = layout.from_struct(read_statistics(texts, layout.json_type))
+    if "parsed" not in files.column_names:
+        return written
+    parsed = cast("pa.StructArray", files["parsed"].combine_chunks())
+    return cast("pa.StructArray", _prefer(texts.is_valid(), written, parsed))
+
+
+def _prefer(mask: pa.Array[Any], one: pa.Array[Any], other: pa.Array[Any]) -> pa.Array[Any]:
+    """Return `one` where the mask says so, else `other`, of which it may have fewer children."""
+    if not pa.types.is_struct(one.type):
+        return pc.if_else(mask, one, other)
+    fields = list(cast("pa.StructType", one.type))
+    children = [
+        _prefer(mask, pc.struct_field(one, [field.name]), pc.struct_field(other, [field.name]))
+        for field in fields
+    ]
+    return pa.StructArray.from_arrays(children, fields=fields)
+
+
+def add_actions(location: Location, files: pa.Table, layout: StatsLayout, partition_by: Fields) -> pa.Table:
     """Return the live files: decoded paths, logical column names, bounds that hold, deletion vectors."""
-    given = pa.table(handle.get_add_actions())
-    raw = cast("pa.StringArray", given["path"].combine_chunks())
-    columns: dict[str, Any] = {name: given[name] for name in _PLAIN}
-    columns["path"] = decode_paths(location, raw)
-    fields = list(snapshot.schema)
-    for name in ("partition", "null_count", "min", "max"):
-        if name in given.column_names and (name != "partition" or snapshot.partition_by):
-            column = cast("pa.StructArray", given[name].combine_chunks())
-            columns[name] = column if name == "partition" else to_logical(column, fields)
-    if "max" in columns:
-        columns["max"] = _widen_timestamps(columns["max"])
-    if "deletionVectors" in snapshot.protocol.reader_features:
-        vectors = live_vectors(location, snapshot.version)
-        if vectors:
-            columns["deletion_vector"] = _vector_column(raw, vectors)
+    statistics = typed_statistics(files, layout)
+    columns: dict[str, Any] = {
+        "path": decode_paths(location, cast("pa.StringArray", files["path"].combine_chunks())),
+        "size_bytes": files["size_bytes"],
+        "modification_time": files["modification_time"],
+        "num_records": pc.struct_field(statistics, ["num_records"]),
+    }
+    if partition_by:
+        texts = files["partition"].combine_chunks()
+        columns["partition"] = partition_values(texts, partition_by, layout.mode)
+    for index, field in enumerate(cast("pa.StructType", statistics.type)):
+        if field.name != "num_records":
+            columns[field.name] = pc.struct_field(statistics, [index])
+    if files["deletion_vector"].null_count < files.num_rows:
+        columns["deletion_vector"] = files["deletion_vector"]
     return pa.table(columns)
 
 
-def decode_paths(location: Location, paths: pa.StringArray) -> pa.StringArray:
-    """Return the paths of the log as they are looked up: decoded, or absolute URIs."""
-    special = pc.match_substring_regex(paths, "%|^/|^[A-Za-z][A-Za-z0-9+.-]*:/")
-    if not pc.any(special).as_py():
-        return paths
-    decoded = pa.array([placed(location, path) for path in paths.filter(special).to_pylist()], pa.string())
-    return pc.replace_with_mask(paths, special, decoded)
-
-
-def _widen_timestamps(array: pa.StructArray) -> pa.StructArray:
-    """Raise upper bounds of timestamps to the end of their millisecond: writers may cut the rest off."""
-    kind = cast("pa.StructType", array.type)
-    children = [_widen(array.field(index)) for index in range(kind.num_fields)]
-    return pa.StructArray.from_arrays(children, fields=list(kind), mask=array.is_null())
-
-
-def _widen(array: pa.Array[Any]) -> pa.Array[Any]:
-    if pa.types.is_struct(array.type):
-        return _widen_timestamps(cast("pa.StructArray", array))
-    if not pa.types.is_timestamp(array.type):
-        return array
-    micros = array.cast(pa.int64())
-    whole = pc.equal(pc.multiply(pc.divide(micros, 1000), 1000), micros)
-    return pc.if_else(whole, pc.add(micros, _MILLISECOND_REST), micros).cast(array.type)
+def partition_values(texts: pa.Array[Any], partition_by: Fields, mode: str) -> pa.StructArray:
+    """Return partition values, which the log holds as texts by physical name, typed."""
+    arrays: list[pa.Array[Any]] = []
+    for field in partition_by:
+        coded = pc.struct_field(texts, [physical_name(field, mode)]).dictionary_encode()
+        values = [partition_scalar(text, field.type) for text in coded.dictionary.to_pylist()]
+        arrays.append(pa.array(values, field.type).take(coded.indices))
+    return pa.StructArray.from_arrays(
+        arrays, fields=[pa.field(each.name, each.type) for each in partition_by]
+    )
 
 
 def vector_array(vectors: Iterable[DeletionVector | None]) -> pa.StructArray:
@@ -84,6 +208,12 @@ def vector_array(vectors: Iterable[DeletionVector | None]) -> pa.StructArray:
     return cast("pa.StructArray", pa.array(rows, VECTOR_TYPE))
 
 
-def _vector_column(raw: pa.StringArray, vectors: dict[str, DeletionVector]) -> pa.Array[Any]:
-    places = pc.index_in(raw, value_set=pa.array(list(vectors), pa.string()))
-    return vector_array(vectors.values()).take(places)
+def vector_fields(given: pa.Array[Any]) -> pa.StructArray:
+    """Return deletion vectors as the log names their fields as structs of `VECTOR_TYPE`."""
+    if pa.types.is_null(given.type):
+        return cast("pa.StructArray", pa.nulls(len(given), VECTOR_TYPE))
+    children = [
+        pc.cast(_pick(given, name, pa.null()), field.type)
+        for name, field in zip(_VECTOR_NAMES, VECTOR_TYPE, strict=True)
+    ]
+    return pa.StructArray.from_arrays(children, fields=list(VECTOR_TYPE), mask=given.is_null())

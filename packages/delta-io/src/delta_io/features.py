@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct, field
 
-from delta_io.errors import FeatureError, OptionError
+from delta_io.errors import FeatureError, OptionError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,6 +22,24 @@ _BY_WRITER_VERSION: Final[dict[int, tuple[str, ...]]] = {
 }
 _NAMED_READER_VERSION: Final = 3
 _NAMED_WRITER_VERSION: Final = 7
+
+
+# Of these, the log is understood; a type that cannot be shown is refused where a column of it is read.
+_UNDERSTOOD: Final = frozenset(
+    {
+        "columnMapping",
+        "deletionVectors",
+        "timestampNtz",
+        "typeWidening",
+        "typeWidening-preview",
+        "v2Checkpoint",
+        "vacuumProtocolCheck",
+        "variantShredding",
+        "variantShredding-preview",
+        "variantType",
+        "variantType-preview",
+    }
+)
 
 
 class Protocol(Struct, frozen=True, kw_only=True):
@@ -62,6 +80,17 @@ class Protocol(Struct, frozen=True, kw_only=True):
 
 def _legacy(by_version: dict[int, tuple[str, ...]], version: int) -> frozenset[str]:
     return frozenset(name for since, names in by_version.items() if since <= version for name in names)
+
+
+def check_readable(protocol: Protocol, *, table: str) -> None:
+    """Refuse a table whose protocol asks its readers for more than this package knows."""
+    if protocol.min_reader_version > _NAMED_READER_VERSION:
+        found = f"it asks for reader version {protocol.min_reader_version}"
+    elif unknown := sorted(protocol.features_to_read - _UNDERSTOOD):
+        found = f"it asks readers for the feature {unknown[0]!r}"
+    else:
+        return
+    raise UnsupportedError(f"{table!r} cannot be read", found, "Read it with an engine that knows it.")
 
 
 class FeatureRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pyarrow as pa
 
 from delta_io._compute import pc
-from delta_io._predicate import All, Compare, Constant, IsNull, Node, Some, parse
+from delta_io._predicate import All, Compare, Constant, IsNull, Node, Some
 
 if TYPE_CHECKING:
     from delta_io._predicate import Value
@@ -40,25 +41,33 @@ class FileIndex:
     (1, 2, {'statistics': 1})
     """
 
-    def __init__(self, table: pa.Table, *, total: int, reasons: Mapping[str, int]) -> None:
-        self._table = table
-        self._total = total
+    def __init__(
+        self,
+        describe: Callable[[pa.BooleanArray | None], pa.Table],
+        sizes: pa.ChunkedArray[Any],
+        kept: pa.BooleanArray | None,
+        reasons: Mapping[str, int],
+    ) -> None:
+        self._describe = describe
+        self._sizes = sizes
+        self._kept = kept
         self._reasons = MappingProxyType(dict(reasons))
 
     @property
     def candidates(self) -> int:
         """Number of files left."""
-        return self._table.num_rows
+        return self.total if self._kept is None else self._kept.true_count
 
     @property
     def total(self) -> int:
         """Number of files of the snapshot."""
-        return self._total
+        return len(self._sizes)
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Size of the files left."""
-        return pc.sum(self._table["size_bytes"]).as_py() or 0
+        sizes = self._sizes if self._kept is None else self._sizes.filter(self._kept)
+        return pc.sum(sizes).as_py() or 0
 
     @property
     def reasons(self) -> Mapping[str, int]:
@@ -75,28 +84,34 @@ class FileIndex:
         """
         return self._table
 
+    @cached_property
+    def _table(self) -> pa.Table:
+        return self._describe(self._kept)
+
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return the files left as an Arrow C stream."""
         return self._table.__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
-        return f"FileIndex(candidates={self.candidates}, total={self._total}, bytes={self.bytes})"
+        return f"FileIndex(candidates={self.candidates}, total={self.total}, bytes={self.bytes})"
 
 
 def prune(
-    actions: pa.Table, schema: pa.Schema, partition_by: Sequence[str], predicate: str | None
-) -> FileIndex:
-    """Return the files that may hold rows for which a predicate is true."""
-    if predicate is None:
-        return FileIndex(actions, total=actions.num_rows, reasons={})
-    node = parse(predicate, schema)
+    actions: pa.Table, schema: pa.Schema, partition_by: Sequence[str], node: Node
+) -> tuple[pa.BooleanArray, dict[str, int]]:
+    """Tell which files may hold rows for which a predicate is true, and how many were dropped by what."""
     by_partition = _Files(actions, schema, frozenset(partition_by), statistics=False).may_hold(node)
-    by_all = _Files(actions, schema, frozenset(partition_by), statistics=True).may_hold(node)
-    dropped = pc.sum(pc.invert(by_partition)).as_py() or 0
-    kept = pc.sum(by_all).as_py() or 0
-    reasons = {"partition": dropped, "statistics": actions.num_rows - dropped - kept}
-    shown = {reason: count for reason, count in reasons.items() if count}
-    return FileIndex(actions.filter(by_all), total=actions.num_rows, reasons=shown)
+    by_all = may_hold(actions, schema, partition_by, node)
+    dropped = by_partition.false_count
+    reasons = {"partition": dropped, "statistics": by_all.false_count - dropped}
+    return by_all, {reason: count for reason, count in reasons.items() if count}
+
+
+def may_hold(
+    actions: pa.Table, schema: pa.Schema, partition_by: Sequence[str], node: Node
+) -> pa.BooleanArray:
+    """Tell for each file whether it may hold rows for which a predicate is true."""
+    return _Files(actions, schema, frozenset(partition_by), statistics=True).may_hold(node)
 
 
 class _Files:

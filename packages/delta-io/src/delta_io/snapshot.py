@@ -12,13 +12,17 @@ from deltalake import DeltaTable
 
 from delta_io import _log, _stats
 from delta_io._map_errors import mapped
-from delta_io._read import read_snapshot
-from delta_io._schema import arrow_schema, physical_name
-from delta_io.features import Protocol
+from delta_io._predicate import columns_of, parse
+from delta_io._read import choose, read_snapshot, why_by_file
+from delta_io._schema import arrow_schema, known_fields, physical_name
+from delta_io._stats import StatsLayout
+from delta_io._times import committed_ms
 from delta_io.index import FileIndex, prune
 from schema_spec import TableSpec
 
 if TYPE_CHECKING:
+    from delta_io._replay import State
+    from delta_io.features import Protocol
     from delta_io.storage import Location, StorageOptions
 
 
@@ -40,24 +44,11 @@ class Snapshot:
     (1, 2)
     """
 
-    def __init__(self, location: Location, handle: DeltaTable) -> None:
+    def __init__(self, location: Location, state: State) -> None:
         self._location = location
-        self._pinned: DeltaTable | None = handle
-        self._version = handle.version()
-        metadata = handle.metadata()
-        self._table_id = str(metadata.id)
-        self._name: str | None = metadata.name
-        self._description: str | None = metadata.description
-        self._partition_by = tuple(metadata.partition_columns)
-        self._properties = dict(metadata.configuration)
-        protocol = handle.protocol()
-        self._protocol = Protocol(
-            min_reader_version=protocol.min_reader_version,
-            min_writer_version=protocol.min_writer_version,
-            reader_features=frozenset(protocol.reader_features or ()),
-            writer_features=frozenset(protocol.writer_features or ()),
-        )
-        self._schema_json = handle.schema().to_json()
+        self._state = state
+        self._engine: DeltaTable | None = None
+        self._columns_known: tuple[frozenset[str], pa.Table] | None = None
 
     @property
     def uri(self) -> str:
@@ -67,27 +58,27 @@ class Snapshot:
     @property
     def version(self) -> int:
         """Version of the table."""
-        return self._version
+        return self._state.version
 
     @property
     def table_id(self) -> str:
         """Identity of the table; a table that is deleted and made anew has another."""
-        return self._table_id
+        return self._state.metadata.id
 
     @property
     def partition_by(self) -> tuple[str, ...]:
         """Columns the files are partitioned by."""
-        return self._partition_by
+        return tuple(self._state.metadata.partition_columns)
 
     @property
     def properties(self) -> Mapping[str, str]:
         """Table properties."""
-        return dict(self._properties)
+        return {name: text for name, text in self._state.metadata.configuration.items() if text is not None}
 
     @property
     def protocol(self) -> Protocol:
         """What the table asks of its readers and writers."""
-        return self._protocol
+        return self._state.protocol
 
     @property
     def storage_options(self) -> StorageOptions:
@@ -97,22 +88,22 @@ class Snapshot:
     @property
     def column_mapping(self) -> str:
         """How columns are found in the files: ``none``, ``name`` or ``id``."""
-        return self._properties.get("delta.columnMapping.mode", "none")
+        return self.properties.get("delta.columnMapping.mode", "none")
 
     @cached_property
     def schema(self) -> pa.Schema:
         """Logical columns; semantic types are told by the metadata of the fields."""
-        return arrow_schema(self._schema_json)
+        return arrow_schema(self._state.metadata.schema_string)
 
     @cached_property
     def spec(self) -> TableSpec:
         """The contract that the table's own metadata states."""
         return TableSpec.from_delta(
-            self._schema_json,
-            name=self._name or self._location.name,
-            description=self._description,
-            partition_columns=self._partition_by,
-            configuration=self._properties,
+            self._state.metadata.schema_string,
+            name=self._state.metadata.name or self._location.name,
+            description=self._state.metadata.description,
+            partition_columns=self.partition_by,
+            configuration=self.properties,
         )
 
     @property
@@ -122,9 +113,14 @@ class Snapshot:
 
     @cached_property
     def timestamp(self) -> datetime:
-        """When the version was committed, in UTC."""
-        actions = _log.read_commit(self._location, self._version)
-        return _log.moment(0 if actions is None else actions.timestamp_ms)
+        """When the version was committed, in UTC.
+
+        Tables with in-commit timestamps say it themselves. For others the file of the commit does, or of the
+        checkpoint when that is all that is left; where the clock went back, a commit counts as a millisecond
+        after the one before, so that times rise with versions.
+        """
+        with mapped(self._location, "reading the log of"):
+            return _log.moment(committed_ms(self._location, self._state))
 
     @property
     def file_columns(self) -> tuple[str, ...]:
@@ -133,8 +129,36 @@ class Snapshot:
 
     @cached_property
     def _actions(self) -> pa.Table:
+        return self._describe(self._state.files)
+
+    def _describe(self, files: pa.Table, columns: frozenset[str] | None = None) -> pa.Table:
+        """Return files with what is known of their rows, of some columns or of all."""
+        known = known_fields(self._state.metadata.schema_string)
+        wanted = [each for each in known if columns is None or each.name in columns]
         with mapped(self._location, "listing the files of"):
-            return _stats.add_actions(self._location, self._handle(), self)
+            return _stats.add_actions(
+                self._location,
+                files,
+                StatsLayout(
+                    fields=tuple(each for each in wanted if each.name not in self.partition_by),
+                    mode=self.column_mapping,
+                ),
+                [each for each in wanted if each.name in self.partition_by],
+            )
+
+    def _described_by(self, columns: frozenset[str]) -> pa.Table:
+        """Return all files with what is known of at least these columns."""
+        if "_actions" in self.__dict__:
+            return self._actions
+        if self._columns_known is None or not columns <= self._columns_known[0]:
+            known = columns if self._columns_known is None else columns | self._columns_known[0]
+            self._columns_known = known, self._describe(self._state.files, known)
+        return self._columns_known[1]
+
+    def _kept(self, kept: pa.BooleanArray | None) -> pa.Table:
+        if kept is None or "_actions" in self.__dict__:
+            return self._actions if kept is None else self._actions.filter(kept)
+        return self._describe(self._state.files.filter(kept))
 
     def add_actions(self) -> pa.Table:
         """Return the live files, one row each.
@@ -172,7 +196,12 @@ class Snapshot:
         PredicateError
             When the text is no predicate over the table's columns.
         """
-        return prune(self._actions, self.schema, self._partition_by, predicate)
+        sizes = self._state.files["size_bytes"]
+        if predicate is None:
+            return FileIndex(self._kept, sizes, None, {})
+        node = parse(predicate, self.schema)
+        kept, reasons = prune(self._described_by(columns_of(node)), self.schema, self.partition_by, node)
+        return FileIndex(self._kept, sizes, kept, reasons)
 
     def to_reader(
         self, columns: Sequence[str] | None = None, predicate: str | None = None
@@ -198,7 +227,22 @@ class Snapshot:
         SchemaMismatchError
             When a column is not in the table.
         """
-        return read_snapshot(self, self._location, columns, predicate)
+        return read_snapshot(self, self._location, self._state.files, columns, predicate)
+
+    def why_by_file(self, columns: Sequence[str] | None = None) -> str | None:
+        """Return why `to_reader` reads the files one by one, by itself.
+
+        Parameters
+        ----------
+        columns : Sequence[str], optional
+            Columns wanted; all when left out.
+
+        Returns
+        -------
+        str or None
+            The reason; None when deltalake's engine reads them, as it does unless it is known to be wrong.
+        """
+        return why_by_file(self, self._location, choose(self.schema, columns))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return the rows as an Arrow C stream."""
@@ -217,23 +261,20 @@ class Snapshot:
         int or None
             Its version, None when it never wrote.
         """
-        with mapped(self._location, "reading a transaction id of"):
-            return self._handle().transaction_version(app_id)
+        return self._state.transactions.get(app_id)
 
     def _handle(self) -> DeltaTable:
-        """Return a handle that stands at this version."""
-        if self._pinned is None:
+        """Return a handle of deltalake that stands at this version."""
+        if self._engine is None:
             with mapped(self._location, "opening"):
-                self._pinned = DeltaTable(
-                    self._location.root, version=self._version, storage_options=self._location.plain_options
-                )
-        return self._pinned
-
-    def _release(self) -> None:
-        """Give the handle away, so that the table may move it on."""
-        if self._pinned is not None:
-            _ = self._actions
-            self._pinned = None
+                options = self._location.plain_options
+                self._engine = DeltaTable(self._location.root, version=self.version, storage_options=options)
+        return self._engine
 
     def __repr__(self) -> str:
-        return f"Snapshot({self._location.shown!r}, version={self._version})"
+        return f"Snapshot({self._location.shown!r}, version={self.version})"
+
+
+def state_of(snapshot: Snapshot) -> State:
+    """Return what the log says of a snapshot's version."""
+    return snapshot._state  # pyright: ignore[reportPrivateUsage] -- same module

@@ -13,13 +13,14 @@ from delta_io._creation import create_table, table_exists
 from delta_io._handles import Handles
 from delta_io._map_errors import mapped
 from delta_io._target import check_contract
+from delta_io._times import rising, version_at
 from delta_io.changes import ChangeSet, find_changes
 from delta_io.errors import OptionError, VersionNotFoundError
 from delta_io.features import FeaturePolicy
 from delta_io.maintenance import Maintenance
 from delta_io.mutations import Mutations
 from delta_io.policy import WritePolicy
-from delta_io.snapshot import Snapshot
+from delta_io.snapshot import Snapshot, state_of
 from delta_io.storage import Location
 
 if TYPE_CHECKING:
@@ -190,12 +191,12 @@ class Table(Mutations, Maintenance):
         VersionNotFoundError
             When the log cannot show it.
         """
-        if timestamp is not None:
-            if version is not None:
-                raise OptionError("version and timestamp are both given", fix="Give one of them.")
-            version = self._version_at(_moment(timestamp))
+        if timestamp is not None and version is not None:
+            raise OptionError("version and timestamp are both given", fix="Give one of them.")
         newest = self._handles.newest()
         self._features.check(newest.protocol, "read", table=self._location.shown)
+        if timestamp is not None:
+            version = self._version_at(newest, _moment(timestamp))
         if version is None or version == newest.version:
             return newest
         if version < 0 or version > newest.version:
@@ -277,8 +278,9 @@ class Table(Mutations, Maintenance):
             The commits whose log files are there.
         """
         with mapped(self._location, "reading the history of"):
-            versions = [version for version, _ in reversed(_log.list_commits(self._location))]
-            found = (_log.read_commit(self._location, version) for version in versions[:limit])
+            times = rising(_log.list_log(self._location).commits)
+            versions = list(reversed(times))[:limit]
+            found = (_log.read_commit(self._location, each, times[each]) for each in versions)
             return [describe(actions) for actions in found if actions is not None]
 
     def commit_info(self, version: int) -> CommitInfo:
@@ -300,7 +302,9 @@ class Table(Mutations, Maintenance):
             When there is no such commit, or its log file is gone.
         """
         with mapped(self._location, f"reading commit {version} of"):
-            actions = None if version < 0 else _log.read_commit(self._location, version)
+            times = rising(_log.list_log(self._location).commits)
+            known = version in times
+            actions = _log.read_commit(self._location, version, times[version]) if known else None
         if actions is None:
             raise VersionNotFoundError(
                 f"{self._location.shown!r} has no commit {version}",
@@ -327,15 +331,13 @@ class Table(Mutations, Maintenance):
     def __repr__(self) -> str:
         return f"Table({self._location.shown!r})"
 
-    def _version_at(self, moment: datetime) -> int:
+    def _version_at(self, newest: Snapshot, moment: datetime) -> int:
         with mapped(self._location, "reading the log of"):
-            commits = _log.list_commits(self._location)
-            wanted = int(moment.timestamp() * 1000)
-            version = _log.version_at(self._location, commits, wanted)
+            version = version_at(self._location, state_of(newest), _log.milliseconds(moment))
         if version is None:
             raise VersionNotFoundError(
                 f"{self._location.shown!r} shows nothing at {moment.isoformat()}",
-                "its log starts later" if commits else "its log is empty",
+                "its log starts later",
                 "Ask for a later time.",
             )
         return version
