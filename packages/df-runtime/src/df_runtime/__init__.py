@@ -31,12 +31,14 @@ from df_runtime.errors import (
 from df_runtime.factory import SessionFactory
 from df_runtime.plans import PlanArtifacts, PlanInputs, PlanStore
 from df_runtime.policy import SqlPolicy
-from df_runtime.profile import RuntimeProfile
+from df_runtime.profile import ResolvedProfile, RuntimeProfile
+from df_runtime.profile_parts import CachePolicy, FunctionPolicy, Observability, Provenance
 from df_runtime.result import Result
 from df_runtime.session import Session
 
 __all__ = [
     "AmbiguousColumnError",
+    "CachePolicy",
     "CancelledError",
     "DatasetError",
     "DatasetIdentity",
@@ -48,13 +50,17 @@ __all__ = [
     "DependencyError",
     "DfRuntimeError",
     "ExecutionError",
+    "FunctionPolicy",
     "MultipleStatementsError",
+    "Observability",
     "ParameterError",
     "PlanArtifacts",
     "PlanInputs",
     "PlanStore",
     "PolicyError",
     "ProfileError",
+    "Provenance",
+    "ResolvedProfile",
     "ResourceError",
     "Result",
     "RuntimeProfile",

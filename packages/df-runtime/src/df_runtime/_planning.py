@@ -97,7 +97,7 @@ class Planner:
         self._salt = uuid.uuid4().hex
 
     def _read_environment(self) -> tuple[str, str]:
-        settings = _hash((self._profile.identity_hash, sorted(self._engine.settings().items()), self._salt))
+        settings = _hash((self._profile.planning_hash, sorted(self._engine.settings().items()), self._salt))
         self._environment = (settings, _hash(self._engine.functions()))
         return self._environment
 

@@ -73,6 +73,9 @@ class Registry:
         self._mark_dependents({name})
 
     def _attach(self, name: TableName, dataset: Dataset) -> None:
+        if isinstance(dataset, DeltaDataset):
+            snapshot = dataset.snapshot
+            self._profile.features.check(snapshot.protocol, "read", table=snapshot.uri)
         try:
             dataset.attach(self._engine, name)
         except EngineError as error:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from datafusion_ext import Engine, EngineError
 from df_runtime._planning import Planner
 from df_runtime.errors import ProfileError
 from df_runtime.plans import PlanStore
-from df_runtime.profile import RuntimeProfile
+from df_runtime.profile import ResolvedProfile, RuntimeProfile, given
+from df_runtime.profile_parts import CachePolicy
 from df_runtime.session import Session
 
 if TYPE_CHECKING:
@@ -20,7 +24,7 @@ class SessionFactory:
 
     Parameters
     ----------
-    profile : RuntimeProfile, optional
+    profile : RuntimeProfile or ResolvedProfile, optional
         What every session is opened with.
     plan_cache : PlanStore, optional
         Where plans are kept between queries, and between the sessions of this factory.
@@ -33,8 +37,15 @@ class SessionFactory:
     [{'two': 2}]
     """
 
-    def __init__(self, profile: RuntimeProfile | None = None, *, plan_cache: PlanStore | None = None) -> None:
-        self.profile = profile or RuntimeProfile()
+    def __init__(
+        self,
+        profile: RuntimeProfile | ResolvedProfile | None = None,
+        *,
+        plan_cache: PlanStore | None = None,
+    ) -> None:
+        resolved = profile if isinstance(profile, ResolvedProfile) else given(profile)
+        self.profile = resolved.profile
+        self.provenance = resolved.provenance
         self.plan_cache = plan_cache
 
     def open(self) -> Session:
@@ -49,7 +60,8 @@ class SessionFactory:
         ProfileError
             The engine does not take a setting of the profile.
         """
-        return self._session(self.plan_cache)
+        keeps = self.profile.caches.plans
+        return self._session(self.profile, self.plan_cache if keeps else None)
 
     def ephemeral(self) -> Session:
         """Open an empty session under the same profile and policy that neither reads nor fills caches.
@@ -58,18 +70,10 @@ class SessionFactory:
         -------
         Session
         """
-        return self._session(None)
+        return self._session(msgspec.structs.replace(self.profile, caches=CachePolicy.none()), None)
 
-    def _session(self, store: PlanStore | None) -> Session:
-        profile = self.profile
-        try:
-            engine = Engine(
-                profile.engine_settings(),
-                memory_limit_bytes=profile.memory_limit_bytes,
-                spill_directory=profile.spill_directory,
-            )
-        except EngineError as error:
-            raise ProfileError(f"The engine refuses the profile: {error.message}.") from error
+    def _session(self, profile: RuntimeProfile, store: PlanStore | None) -> Session:
+        engine = _engine(profile)
         planner = Planner(engine, profile, store)
         return Session(engine, profile, factory=self, planner=planner, new_context=self._context)
 
@@ -87,3 +91,33 @@ class SessionFactory:
         if profile.spill_directory is not None:
             runtime = runtime.with_disk_manager_specified(profile.spill_directory)
         return SessionContext(config, runtime)
+
+
+def _engine(profile: RuntimeProfile) -> Engine:
+    try:
+        engine = Engine(
+            profile.engine_settings(),
+            memory_limit_bytes=profile.memory_limit_bytes,
+            spill_directory=profile.spill_directory,
+            spill_limit_bytes=profile.spill_limit_bytes,
+            cache_limits_bytes=profile.caches.limits_bytes,
+        )
+    except EngineError as error:
+        raise ProfileError(_refusal(error)) from error
+    known = engine.functions()
+    unknown = profile.functions.unknown(known)
+    if unknown:
+        name = min(unknown)
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else "See `Session.functions`."
+        raise ProfileError(f"`functions` names {name!r}, which is no function. {hint}")
+    refused = profile.functions.refused(known)
+    if refused:
+        engine.remove_functions(sorted(refused))
+    return engine
+
+
+def _refusal(error: EngineError) -> str:
+    close = difflib.get_close_matches(error.name or "", Engine().settings(), n=1)
+    hint = f" Did you mean {close[0]!r}?" if close and close[0] != error.name else ""
+    return f"The engine refuses the profile: {error.message}.{hint}"
