@@ -19,8 +19,10 @@ from df_runtime.errors import (
     ResourceError,
     SessionClosedError,
     SqlError,
+    SqlLimitError,
     SqlSyntaxError,
     SqlTypeError,
+    SqlUnreadableError,
     SqlUnsupportedError,
     StreamConsumedError,
     UnknownColumnError,
@@ -29,6 +31,7 @@ from df_runtime.errors import (
     ViewCycleError,
 )
 from df_runtime.factory import SessionFactory
+from df_runtime.gate import GateReport
 from df_runtime.plans import PlanArtifacts, PlanInputs, PlanStore
 from df_runtime.policy import SqlPolicy
 from df_runtime.profile import ResolvedProfile, RuntimeProfile
@@ -51,6 +54,7 @@ __all__ = [
     "DfRuntimeError",
     "ExecutionError",
     "FunctionPolicy",
+    "GateReport",
     "MultipleStatementsError",
     "Observability",
     "ParameterError",
@@ -68,9 +72,11 @@ __all__ = [
     "SessionClosedError",
     "SessionFactory",
     "SqlError",
+    "SqlLimitError",
     "SqlPolicy",
     "SqlSyntaxError",
     "SqlTypeError",
+    "SqlUnreadableError",
     "SqlUnsupportedError",
     "StreamConsumedError",
     "UnknownColumnError",

@@ -33,6 +33,9 @@ _EXECUTION_ERRORS: dict[str, type[errors.ExecutionError]] = {
     "engine-stream-consumed": errors.StreamConsumedError,
     "engine-cancelled": errors.CancelledError,
 }
+_TRUST = "Pass `policy=SqlPolicy.trusted()` if the text comes from a source that may do this."
+_LONGEST_NAME = 128
+_SHOWN_BEFORE, _SHOWN_AFTER = 80, 120
 _MOST_SUGGESTIONS = 3
 _MOST_LISTED = 12
 
@@ -72,10 +75,30 @@ def diagnose(error: EngineError, query: str, names: Names) -> errors.DfRuntimeEr
         return execution_error(error.code, error.message)
     second = has_second_statement(query)
     if second is not None and error.code != "engine-not-allowed":
-        headline = f"A second statement starts with {second.text!r}"
-        finding = _Finding(headline, advice="Run one statement at a time.")
-        return _located(errors.MultipleStatementsError, finding, query, second)
+        return second_statement(query, second)
+    if "RecursionLimitExceeded" in error.message:
+        return too_deep(query)
     return _sql_error(error, query, names)
+
+
+def too_deep(query: str) -> errors.SqlError:
+    """Say that a text is nested deeper than the parsers go."""
+    message = "The text is nested deeper than can be planned. Name inner queries with WITH."
+    return errors.SqlLimitError(message, query=query)
+
+
+def second_statement(query: str, second: Token) -> errors.SqlError:
+    """Say where a second statement starts."""
+    headline = f"A second statement starts with {second.text[:_LONGEST_NAME]!r}"
+    finding = _Finding(headline, advice="Run one statement at a time.")
+    return _located(errors.MultipleStatementsError, finding, query, second)
+
+
+def refusal(query: str, what: str, name: str = "") -> errors.SqlError:
+    """Say what a policy does not allow, and where the name in question stands."""
+    written = {name.lower(), f"'{name.lower()}'"} if name else set[str]()
+    token = next((word for word in tokens(query) if word.name.lower() in written), None)
+    return _located(errors.PolicyError, _Finding(what, advice=_TRUST), query, token)
 
 
 def execution_error(code: str, message: str) -> errors.ExecutionError:
@@ -106,8 +129,7 @@ def _sql_error(error: EngineError, query: str, names: Names) -> errors.SqlError:
         if kind is errors.UnknownFunctionError and written.lower() in names.functions():
             finding = _Finding(error.message.rstrip("."), advice="Cast the arguments.")
     elif kind is errors.PolicyError:
-        advice = "Pass `policy=SqlPolicy.trusted()` if the text comes from a source that may do this."
-        finding = _Finding(error.message.rstrip("."), advice=advice)
+        finding = _Finding(error.message.rstrip("."), advice=_TRUST)
     elif kind is errors.SqlSyntaxError:
         finding = _Finding("Not SQL", _keywords(token), _sentence(error.message))
     else:
@@ -154,13 +176,20 @@ def _located(
         message = f"{_sentence(finding.headline)} {finding.repair()}"
         return kind(message.rstrip(), query=query, suggestions=suggestions)
     line, column = position(query, token.start)
-    text = query.split("\n")[line - 1]
-    width = max(1, min(len(token.text.split("\n")[0]), len(text) - column + 1))
+    text, before = _excerpt(query.split("\n")[line - 1], column - 1)
+    width = max(1, min(len(token.text.split("\n")[0]), len(text) - before))
     # Tabs are kept, so that the caret stands under its word at any tab width.
-    indent = "".join(char if char == "\t" else " " for char in text[: column - 1])
+    indent = "".join(char if char == "\t" else " " for char in text[:before])
     place = f"at line {line}, column {column}:\n    {text}\n    {indent}{'^' * width}"
     message = f"{finding.headline}, {place}\n{finding.repair()}"
     return kind(message, query=query, line=line, column=column, suggestions=suggestions)
+
+
+def _excerpt(line: str, at: int) -> tuple[str, int]:
+    """Cut a long line down to what surrounds a place in it."""
+    start, end = max(0, at - _SHOWN_BEFORE), at + _SHOWN_AFTER
+    head, tail = "…" if start else "", "…" if end < len(line) else ""
+    return f"{head}{line[start:end]}{tail}", at - start + len(head)
 
 
 def _listed(what: str, names: Sequence[str]) -> str:
@@ -195,6 +224,8 @@ def _end_of_chain(words: list[Token], at: int) -> Token:
 
 def _close(name: str, known: Iterable[str]) -> list[str]:
     """Names that differ from `name` by little, a difference in case alone first."""
+    if len(name) > _LONGEST_NAME:  # comparing takes time that grows with the square of the length
+        return []
     by_lower: dict[str, list[str]] = {}
     for candidate in known:
         by_lower.setdefault(candidate.lower(), []).append(candidate)

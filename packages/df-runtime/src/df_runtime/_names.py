@@ -152,7 +152,7 @@ class TableName(NamedTuple):
         -------
         str
         """
-        return ".".join('"' + part.replace('"', '""') + '"' for part in self)
+        return ".".join(quoted(part) for part in self)
 
     def relative(self, *, catalog: str, schema: str) -> str:
         """Write the shortest name that means this table in SQL.
@@ -188,8 +188,20 @@ def quote_if_needed(name: str) -> str:
     >>> quote_if_needed("amount"), quote_if_needed("Amount"), quote_if_needed("order")
     ('amount', '"Amount"', '"order"')
     """
-    if _PLAIN.fullmatch(name) and name not in _RESERVED:
-        return name
+    return name if _PLAIN.fullmatch(name) and name not in _RESERVED else quoted(name)
+
+
+def quoted(name: str) -> str:
+    """Write one part of a name in quotes.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+    """
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -16,14 +16,21 @@ Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
 
 def bind(query: str, params: Parameters | None) -> pa.RecordBatch | None:
     """Turn parameters into one row with a column per parameter, named as in the text without the dollar."""
-    if not is_unicode(query):
-        raise SqlSyntaxError("The text holds half a surrogate pair, which is no character. Decode it again.")
+    check_text(query)
     values = {} if params is None else _named(params)
     if values or "$" in query:
         _check_names(query, values)
     if not values:
         return None
     return pa.RecordBatch.from_arrays([_value(query, *item) for item in values.items()], names=list(values))
+
+
+def check_text(query: str) -> None:
+    """Refuse what no engine can be given."""
+    if not is_unicode(query):
+        raise SqlSyntaxError(
+            "The text holds half a surrogate pair, which is no character. Decode it again.", query=query
+        )
 
 
 def _check_names(query: str, values: Mapping[str, object]) -> None:

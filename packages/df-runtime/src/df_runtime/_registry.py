@@ -11,10 +11,11 @@ from datetime import datetime
 from datafusion_ext import Engine, EngineError
 from delta_io import Snapshot, Table
 from df_runtime._diagnosis import Names, diagnose
+from df_runtime._gate import Gate
 from df_runtime._names import TableName
 from df_runtime._references import Text, needle
 from df_runtime._resolve import Dataset, DeltaDataset, ViewDataset, resolve
-from df_runtime.errors import DatasetUnsupportedError, DfRuntimeError, ViewCycleError
+from df_runtime.errors import DatasetUnsupportedError, DfRuntimeError, SqlError, ViewCycleError
 from df_runtime.profile import RuntimeProfile
 
 
@@ -44,6 +45,7 @@ class Registry:
         self._entries: dict[TableName, _Entry] = {}
         self._tickets = itertools.count(1)
         self._lock = threading.RLock()
+        self.gate = Gate(engine, profile, self.diagnosed)
 
     def read_name(self, text: str) -> TableName:
         """Read a name with the defaults of the profile."""
@@ -63,9 +65,17 @@ class Registry:
             with self._lock:
                 self._bind(name, dataset, ticket)
             return
-        with self.settled(dataset.query):
+        with self.settled(dataset.query) as scope:
             self._refuse_cycle(name, dataset)
+            self._check_view(name, dataset, scope)
             self._bind(name, dataset, ticket)
+
+    def _check_view(self, name: TableName, view: ViewDataset, scope: Mapping[TableName, Dataset]) -> None:
+        try:
+            self.gate.check(view.query, self._profile.policy, scope)
+        except SqlError as error:
+            error.message = f"View {self._relative(name)}: {error.message}"
+            raise
 
     def _bind(self, name: TableName, dataset: Dataset, ticket: int) -> None:
         self._attach(name, dataset)

@@ -22,6 +22,8 @@ Each class has a stable ``code``::
     │   ├── SqlUnsupportedError      sql-unsupported
     │   ├── ParameterError           sql-parameter
     │   └── PolicyError              sql-not-allowed
+    │       ├── SqlLimitError        sql-limit
+    │       └── SqlUnreadableError   sql-unreadable
     └── ExecutionError               query-failed
         ├── ResourceError            query-resources
         ├── StreamConsumedError      query-stream-consumed
@@ -202,6 +204,18 @@ class PolicyError(SqlError):
     """The policy of the session or of the call does not allow the statement."""
 
     code = "sql-not-allowed"
+
+
+class SqlLimitError(PolicyError):
+    """The text is longer than the policy allows, or nested deeper than can be planned."""
+
+    code = "sql-limit"
+
+
+class SqlUnreadableError(PolicyError):
+    """The engine can read the text and the gate cannot, so the policy cannot be held against it."""
+
+    code = "sql-unreadable"
 
 
 class ExecutionError(DfRuntimeError):

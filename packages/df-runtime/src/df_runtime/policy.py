@@ -2,43 +2,94 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import timedelta
+from functools import cached_property
+
 import msgspec
 
+_MEGABYTE = 1_000_000
 
-class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which kinds of statement a query text may hold.
 
-    Queries (SELECT, WITH, VALUES, SHOW, DESCRIBE, EXPLAIN of a query) are always allowed. Reading files by
-    SQL needs `CREATE EXTERNAL TABLE`, which is DDL; writing files needs `COPY`, which is DML.
+class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """What a query text may hold, and how much it may ask for.
+
+    Queries (SELECT, WITH, VALUES, SHOW, DESCRIBE, EXPLAIN of a query) are always allowed.
 
     Parameters
     ----------
     ddl : bool
         CREATE and DROP of tables, views, schemas and functions.
     dml : bool
-        INSERT, UPDATE, DELETE and COPY.
+        INSERT, UPDATE, DELETE, and with `files` COPY.
     statements : bool
         SET, RESET, PREPARE, EXECUTE, DEALLOCATE and transaction control.
+    files : bool
+        Naming files and URLs: CREATE EXTERNAL TABLE (with `ddl`), COPY (with `dml`), paths in the place of
+        tables, and functions that read files.
+    unread : bool
+        Texts that the gate cannot read and the engine can. What the gate would have checked in them is not
+        checked; `GateReport.lane` says so.
+    denied_functions : tuple of str
+        Functions that may not be called, in lower case.
+    max_characters : int
+        Length of the longest text.
+    timeout : timedelta, optional
+        How long a result may run; None leaves it to the profile.
+    max_rows : int, optional
+        How many rows a result may return; more of them is an error.
 
     Examples
     --------
-    >>> SqlPolicy.read_only()
-    SqlPolicy(ddl=False, dml=False, statements=False)
+    >>> from datetime import timedelta
+    >>> SqlPolicy.read_only().dml
+    False
+    >>> SqlPolicy.read_only(timeout=timedelta(seconds=30), max_rows=100_000).max_rows
+    100000
     """
 
     ddl: bool = False
     dml: bool = False
     statements: bool = False
+    files: bool = False
+    unread: bool = False
+    denied_functions: tuple[str, ...] = ()
+    max_characters: int = _MEGABYTE
+    timeout: timedelta | None = None
+    max_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_characters < 1 or (self.max_rows is not None and self.max_rows < 1):
+            raise ValueError("`max_characters` and `max_rows` must be at least 1.")
+        if self.timeout is not None and self.timeout <= timedelta(0):
+            raise ValueError(f"`timeout` must be longer than nothing, found {self.timeout}.")
 
     @classmethod
-    def read_only(cls) -> SqlPolicy:
+    def read_only(
+        cls,
+        *,
+        denied_functions: tuple[str, ...] = (),
+        max_characters: int = _MEGABYTE,
+        timeout: timedelta | None = None,
+        max_rows: int | None = None,
+    ) -> SqlPolicy:
         """Allow queries and nothing else: the policy for text from elsewhere, and the default.
+
+        Parameters
+        ----------
+        denied_functions, max_characters, timeout, max_rows
+            Limits, as in `SqlPolicy`.
 
         Returns
         -------
         SqlPolicy
         """
-        return cls()
+        return cls(
+            denied_functions=denied_functions,
+            max_characters=max_characters,
+            timeout=timeout,
+            max_rows=max_rows,
+        )
 
     @classmethod
     def trusted(cls) -> SqlPolicy:
@@ -48,9 +99,16 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         -------
         SqlPolicy
         """
-        return cls(ddl=True, dml=True, statements=True)
+        return cls(
+            ddl=True, dml=True, statements=True, files=True, unread=True, max_characters=1_000 * _MEGABYTE
+        )
 
     @property
     def changes_nothing(self) -> bool:
         """Whether no statement under this policy can change the session."""
         return not (self.ddl or self.dml or self.statements)
+
+    @cached_property
+    def identity_hash(self) -> str:
+        """Hexadecimal SHA-256 of the canonical bytes of the policy, the same in every process."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()

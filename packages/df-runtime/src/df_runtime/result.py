@@ -17,6 +17,7 @@ from df_runtime._diagnosis import execution_error
 from df_runtime._text_table import text_table
 from df_runtime.datasets import DatasetIdentity
 from df_runtime.errors import DependencyError, DfRuntimeError
+from df_runtime.gate import GateReport
 from df_runtime.plans import PlanArtifacts
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Result:
     ----------
     query : str
         Text of the query.
+    gate : GateReport
+        How the text was understood, and against which policy it was checked.
     datasets : tuple of DatasetIdentity
         The datasets whose names occur in the query, at the versions it reads.
     """
@@ -41,7 +44,7 @@ class Result:
     def __init__(
         self,
         planned: Query,
-        query: str,
+        gate: GateReport,
         *,
         datasets: tuple[DatasetIdentity, ...],
         translate: Callable[[EngineError], DfRuntimeError],
@@ -50,7 +53,8 @@ class Result:
         self._planned = planned
         self._translate = translate
         self._give_back = give_back
-        self.query = query
+        self.query = gate.query
+        self.gate = gate
         self.datasets = datasets
 
     def __del__(self) -> None:

@@ -19,6 +19,7 @@ from df_runtime._registry import Registry
 from df_runtime._resolve import Dataset
 from df_runtime.datasets import DatasetResolution, DatasetSource
 from df_runtime.errors import DatasetUnknownError, SessionClosedError
+from df_runtime.gate import GateReport
 from df_runtime.plans import PlanArtifacts, PlanInputs
 from df_runtime.policy import SqlPolicy
 from df_runtime.profile import RuntimeProfile
@@ -178,12 +179,47 @@ class Session:
         row = _parameters.bind(query, params)
         allowed = policy or self._profile.policy
         with self._registry.settled(query) as scope:
+            report = self._registry.gate.check(query, allowed, scope)
             keeps = self._planner.stores and allowed.changes_nothing
             inputs = self._planner.inputs(query, row, scope) if keeps else None
             planned = self._planner.kept(inputs)
             if planned is None:
                 planned = self._plan(engine, query, row, allowed)
-        return self._result(planned, query, inputs, scope)
+        return self._result(planned, report, inputs, scope)
+
+    def gate(self, query: str, *, policy: SqlPolicy | None = None) -> GateReport:
+        """Check a text and tell how it was understood, without planning it.
+
+        Parameters
+        ----------
+        query : str
+            One statement.
+        policy : SqlPolicy, optional
+            What the text may do; the profile's policy if left out.
+
+        Returns
+        -------
+        GateReport
+
+        Raises
+        ------
+        SqlError
+            The text is not SQL, or the policy does not allow what stands in it.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from df_runtime import SessionFactory
+        >>> with SessionFactory().open() as session:
+        ...     session.register("orders", pa.table({"id": [1], "amount": [5]}))
+        ...     report = session.gate("SELECT sum(Amount) AS total FROM orders")
+        >>> report.tables, report.columns
+        (('orders',), (('total', 'BIGINT'),))
+        """
+        self._opened()
+        _parameters.check_text(query)
+        with self._registry.settled(query) as scope:
+            return self._registry.gate.check(query, policy or self._profile.policy, scope)
 
     def explain(
         self,
@@ -399,11 +435,16 @@ class Session:
                 self._planner.forget_environment()
 
     def _result(
-        self, planned: Query, query: str, inputs: PlanInputs | None, scope: Mapping[TableName, Dataset]
+        self,
+        planned: Query,
+        report: GateReport,
+        inputs: PlanInputs | None,
+        scope: Mapping[TableName, Dataset],
     ) -> Result:
+        query = report.query
         return Result(
             planned,
-            query,
+            report,
             datasets=tuple(dataset.identity(name) for name, dataset in sorted(scope.items())),
             translate=lambda error: self._registry.diagnosed(error, query),
             give_back=self._planner.keeper(inputs, scope),

@@ -1,0 +1,137 @@
+"""The engine's SQL in SQLGlot's terms: Postgres', with what DataFusion adds and reads otherwise."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlglot import exp
+from sqlglot.dialects.dialect import NormalizationStrategy
+from sqlglot.dialects.postgres import Postgres
+from sqlglot.generator import Generator
+from sqlglot.generators.postgres import PostgresGenerator
+from sqlglot.parser import Parser
+from sqlglot.parsers.postgres import PostgresParser
+from sqlglot.tokenizer_core import TokenType
+
+# The functions whose types are worth knowing and which are printed as they were read. SQLGlot translates many
+# others between systems; here a function keeps its name and its arguments.
+_KNOWN_FUNCTIONS = (
+    "ABS",
+    "AVG",
+    "COALESCE",
+    "COUNT",
+    "CUME_DIST",
+    "DENSE_RANK",
+    "FIRST_VALUE",
+    "LAG",
+    "LAST_VALUE",
+    "LEAD",
+    "LOWER",
+    "MAX",
+    "MIN",
+    "NTH_VALUE",
+    "NTILE",
+    "NULLIF",
+    "PERCENT_RANK",
+    "RANK",
+    "ROW_NUMBER",
+    "SUM",
+    "UPPER",
+)
+_NAMES_HERE = {
+    TokenType.MONEY,
+    TokenType.NAME,
+    TokenType.OBJECT_IDENTIFIER,
+    TokenType.PSEUDO_TYPE,
+    TokenType.SERIAL,
+    TokenType.SMALLSERIAL,
+    TokenType.BIGSERIAL,
+}
+
+
+class _Tokenizer(Postgres.Tokenizer):
+    IDENTIFIERS: ClassVar[list[str | tuple[str, str]]] = ['"', "`"]
+    KEYWORDS: ClassVar[dict[str, TokenType]] = {
+        word: kind for word, kind in Postgres.Tokenizer.KEYWORDS.items() if kind not in _NAMES_HERE
+    }
+    # What follows such a word is tokens here, not one text.
+    COMMANDS: ClassVar[set[TokenType]] = set()
+
+
+class _Parser(PostgresParser):
+    FUNCTIONS: ClassVar[dict[str, Any]] = {name: PostgresParser.FUNCTIONS[name] for name in _KNOWN_FUNCTIONS}
+    BITWISE = Parser.BITWISE
+    EXPONENT: ClassVar[dict[TokenType, type[exp.Expr]]] = {}
+    STRING_ALIASES = True
+
+    def _parse_primary(self) -> exp.Expr | None:
+        # A string after a string is its alias, not more of it.
+        if self._match(TokenType.STRING):
+            return self.PRIMARY_PARSERS[TokenType.STRING](self, self._prev)
+        if self._is_map():
+            self._advance()
+            return self._parse_map_entries()
+        return super()._parse_primary()
+
+    def _is_map(self) -> bool:
+        word, after = self._curr, self._next
+        return bool(word and after and word.text.upper() == "MAP" and after.token_type == TokenType.L_BRACE)
+
+    def _parse_map_entries(self) -> exp.Expr | None:
+        parsed = self._parse_bracket()
+        entries = parsed
+        while isinstance(entries, exp.Bracket):
+            entries = entries.this
+        if entries is None or entries is parsed:
+            return None if parsed is None else exp.ToMap(this=parsed)
+        entries.replace(exp.ToMap(this=entries.copy()))
+        return parsed
+
+    def _warn_unsupported(self) -> None:
+        self.raise_error("This statement is not modelled")
+
+
+def _braces(generator: Any, node: exp.Expr) -> str:
+    """Write the fields of a struct or the entries of a map."""
+    pairs: list[str] = []
+    for each in node.expressions:
+        if isinstance(each, (exp.PropertyEQ, exp.Slice, exp.Alias)):
+            key = each.args.get("alias") if isinstance(each, exp.Alias) else each.this
+            value = each.this if isinstance(each, exp.Alias) else each.expression
+            pairs.append(f"{_key(generator, key)}: {generator.sql(value)}")
+        else:
+            pairs.append(generator.sql(each))
+    return "{" + ", ".join(pairs) + "}"
+
+
+def _key(generator: Any, key: Any) -> str:
+    if isinstance(key, exp.Identifier):
+        return str(generator.sql(exp.Literal.string(key.name)))
+    return str(generator.sql(key))
+
+
+class _Generator(PostgresGenerator):
+    TRY_SUPPORTED = True
+    TRANSFORMS: ClassVar[dict[type[exp.Expr], Any]] = {
+        **{kind: printer for kind, printer in PostgresGenerator.TRANSFORMS.items() if kind is not exp.Select},
+        exp.Array: lambda self, node: f"[{self.expressions(node, flat=True)}]",
+        exp.BitwiseXor: lambda self, node: self.binary(node, "^"),
+        exp.ToMap: lambda self, node: f"MAP {_braces(self, node.this)}",
+        exp.Struct: _braces,
+        exp.TryCast: Generator.trycast_sql,
+    }
+    ignorenulls_sql = Generator.ignorenulls_sql
+    respectnulls_sql = Generator.respectnulls_sql
+
+
+class DataFusion(Postgres):
+    """SQL as DataFusion's default dialect reads it."""
+
+    NORMALIZE_FUNCTIONS = "lower"
+    Tokenizer = _Tokenizer
+    Parser = _Parser
+    Generator = _Generator
+
+
+ENGINE = DataFusion()
+ENGINE_WITH_CASE = DataFusion(normalization_strategy=NormalizationStrategy.CASE_SENSITIVE)
