@@ -290,3 +290,21 @@ def add_file_of_another_store(folder):
     log = folder / "_delta_log"
     newest = max(int(path.stem) for path in log.glob("*.json"))
     (log / f"{newest + 1:020}.json").write_text(json.dumps({"add": add}) + "\n", encoding="utf-8")
+
+
+def test_forgetting_what_is_not_known_is_told(session):
+    assert not session.deregister("absent")
+    assert not session.deregister("nowhere.absent")
+    assert not session.deregister("no.such.table")
+
+
+def test_below_a_null_struct_everything_is_null(session):
+    inner = pa.StructArray.from_arrays(
+        [pa.array([1, 2, 3])], names=["x"], mask=pa.array([False, True, False])
+    )
+    outer = pa.StructArray.from_arrays([inner], names=["s"], mask=pa.array([False, False, True]))
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3]), inner)
+    session.register("t", pa.table({"near": inner, "far": outer, "lists": lists}))
+    rows = session.sql("SELECT near['x'] AS a, far['s']['x'] AS b, lists[1]['x'] AS c FROM t").to_arrow()
+
+    assert rows.to_pydict() == {"a": [1, None, 3], "b": [1, None, None], "c": [1, None, 3]}

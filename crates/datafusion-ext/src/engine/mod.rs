@@ -3,6 +3,7 @@
 mod caches;
 mod information_schema;
 mod metrics;
+mod nested;
 mod output;
 mod progress;
 mod query;
@@ -42,6 +43,7 @@ pub use tree::PlanNode;
 
 use information_schema::InformationSchema;
 
+use self::nested::with_null_fields;
 use crate::error::{Code, EngineError, Result};
 use crate::rules::{UniqueNamesOnly, YieldingJoins};
 use crate::scan::DeltaScan;
@@ -145,12 +147,12 @@ impl Engine {
 
     /// Register all batches of `reader`, kept in memory.
     pub fn register_batches(&self, name: &str, reader: ForeignReader) -> Result<()> {
-        self.put(name, tables::memory_table(reader)?)
+        self.put(name, tables::memory_table(with_null_fields(reader))?)
     }
 
     /// Register a stream that the first query over it will read.
     pub fn register_stream(&self, name: &str, reader: ForeignReader) -> Result<()> {
-        self.put(name, tables::stream_table(name, reader)?)
+        self.put(name, tables::stream_table(name, with_null_fields(reader))?)
     }
 
     /// Register a query under a name.

@@ -1,19 +1,18 @@
-"""Ibis expressions as queries of a session."""
+"""Arrow types in Ibis' terms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from df_runtime._names import TableName
 from df_runtime.errors import DatasetUnsupportedError
 
 if TYPE_CHECKING:
     import ibis.expr.datatypes as dt
-    import ibis.expr.types as ir
+    import ibis.expr.schema as sch
 
 _Test = Callable[[pa.DataType], bool]
 _SIMPLE: tuple[tuple[tuple[_Test, ...], str], ...] = (
@@ -32,19 +31,23 @@ _SIMPLE: tuple[tuple[tuple[_Test, ...], str], ...] = (
 _SCALES = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 
 
-def unbound_table(name: TableName, schema: pa.Schema) -> ir.Table:
-    """Make a table expression that compiles to the complete name."""
+def ibis_schema(schema: pa.Schema) -> sch.Schema:
+    """Describe columns in Ibis' types, with their nullability."""
     import ibis  # half a second to import, and not every session needs it
 
-    columns = ibis.schema({field.name: _type(field.type)(nullable=field.nullable) for field in schema})
-    return ibis.table(columns, name=name.table, database=name.schema, catalog=name.catalog)
+    return ibis.schema({field.name: _type(field.type)(nullable=field.nullable) for field in schema})
 
 
-def compiled(expr: ir.Expr, params: Mapping[ir.Scalar, object] | None) -> str:
-    """Write an expression in the engine's dialect."""
-    import ibis
+def exact_schema(wanted: sch.Schema, found: pa.Schema) -> pa.Schema:
+    """Take the types of an expression, but the engine's where both are decimals."""
+    pairs = zip(wanted.to_pyarrow(), found, strict=True)
+    return pa.schema(
+        [(want.name, got.type if _decimals(want.type, got.type) else want.type) for want, got in pairs]
+    )
 
-    return str(ibis.to_sql(expr, dialect="datafusion", params=params))
+
+def _decimals(*kinds: pa.DataType) -> bool:
+    return all(pa.types.is_decimal(kind) for kind in kinds)
 
 
 def _type(kind: pa.DataType) -> dt.DataType:
@@ -56,13 +59,19 @@ def _type(kind: pa.DataType) -> dt.DataType:
 
 
 def _parametric(kind: pa.DataType) -> Any:
-    # Ibis' own conversion needs a package that Ibis does not depend on, and its constructors are annotated
-    # for what they store instead of what they take.
+    # Ibis' own conversion refuses some types, and its constructors are annotated for what they store instead
+    # of what they take.
     dt: Any = import_module("ibis.expr.datatypes")
     if isinstance(kind, pa.TimestampType):
         return dt.Timestamp(timezone=kind.tz, scale=_SCALES[kind.unit])
     if isinstance(kind, (pa.Decimal128Type, pa.Decimal256Type)):
         return dt.Decimal(kind.precision, kind.scale)
+    if isinstance(kind, pa.DurationType):
+        return dt.Interval(kind.unit)
+    return _nested(dt, kind)
+
+
+def _nested(dt: Any, kind: pa.DataType) -> Any:
     if isinstance(kind, pa.StructType):
         return dt.Struct({field.name: _type(field.type) for field in kind})
     if isinstance(kind, pa.MapType):

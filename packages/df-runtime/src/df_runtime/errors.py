@@ -24,6 +24,7 @@ Each class has a stable ``code``::
     │   └── PolicyError              sql-not-allowed
     │       ├── SqlLimitError        sql-limit
     │       └── SqlUnreadableError   sql-unreadable
+    ├── ExpressionError              ibis-expression
     └── ExecutionError               query-failed
         ├── ResourceError            query-resources
         ├── StreamConsumedError      query-stream-consumed
@@ -216,6 +217,12 @@ class SqlUnreadableError(PolicyError):
     """The engine can read the text and the gate cannot, so the policy cannot be held against it."""
 
     code = "sql-unreadable"
+
+
+class ExpressionError(DfRuntimeError, ValueError):
+    """An Ibis expression needs what the engine does not have, or reads tables of another backend."""
+
+    code = "ibis-expression"
 
 
 class ExecutionError(DfRuntimeError):

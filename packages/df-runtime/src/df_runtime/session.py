@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 
 from datafusion_ext import Engine, EngineError, Query
-from df_runtime import _ibis, _parameters
+from df_runtime import _parameters
+from df_runtime._front_ends import FrontEnds
 from df_runtime._names import TableName
 from df_runtime._neighbour import Neighbour
 from df_runtime._parameters import Parameters
@@ -26,13 +27,12 @@ from df_runtime.profile import RuntimeProfile
 from df_runtime.result import Result
 
 if TYPE_CHECKING:
-    import ibis.expr.types as ir
     from datafusion import SessionContext
 
     from df_runtime.factory import SessionFactory
 
 
-class Session:
+class Session(FrontEnds):
     """Datasets under names, and queries over them. `SessionFactory.open` makes sessions.
 
     Names are read as SQL reads them after FROM: without quotes they are lower-cased, in double quotes they
@@ -364,8 +364,8 @@ class Session:
         with self._registry.settled(None):
             return self._neighbour.updated(self._registry.ordered())
 
-    def table(self, name: str) -> ir.Table:
-        """Name a dataset in Ibis expressions, to be run by `ibis`.
+    def knows(self, name: str) -> bool:
+        """Whether a dataset is registered under a name.
 
         Parameters
         ----------
@@ -373,35 +373,14 @@ class Session:
 
         Returns
         -------
-        ibis.Table
-
-        Raises
-        ------
-        DatasetUnknownError
-            Nothing is registered under the name.
+        bool
         """
-        return _ibis.unbound_table(self._registry.read_name(name), self.schema(name))
+        self._opened()
+        return self._registry.get(name) is not None
 
-    def ibis(self, expr: ir.Expr, *, params: Mapping[ir.Scalar, object] | None = None) -> Result:
-        """Plan an Ibis expression over tables of `table`.
-
-        Parameters
-        ----------
-        expr : ibis.Expr
-            A table, column or scalar expression.
-        params : mapping, optional
-            Values of `ibis.param` scalars.
-
-        Returns
-        -------
-        Result
-
-        Raises
-        ------
-        SqlError
-            The engine does not know something that the expression compiles to.
-        """
-        return self.sql(_ibis.compiled(expr, params))
+    def _complete(self, name: str) -> TableName:
+        self._dataset(name)
+        return self._registry.read_name(name)
 
     def _opened(self) -> Engine:
         if self._engine is None:
