@@ -33,6 +33,7 @@ from df_runtime.errors import (
 )
 from df_runtime.factory import SessionFactory
 from df_runtime.gate import GateReport
+from df_runtime.plan_tree import PlanNode, PlanTree, Pruning
 from df_runtime.plans import PlanArtifacts, PlanInputs, PlanStore
 from df_runtime.policy import SqlPolicy
 from df_runtime.profile import ResolvedProfile, RuntimeProfile
@@ -62,10 +63,13 @@ __all__ = [
     "ParameterError",
     "PlanArtifacts",
     "PlanInputs",
+    "PlanNode",
     "PlanStore",
+    "PlanTree",
     "PolicyError",
     "ProfileError",
     "Provenance",
+    "Pruning",
     "ResolvedProfile",
     "ResourceError",
     "Result",

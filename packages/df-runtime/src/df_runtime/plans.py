@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Protocol
 
 import msgspec
 
+from df_runtime import _plan_html
 from df_runtime.datasets import DatasetIdentity
+from df_runtime.plan_tree import PlanTree
 
 
 class PlanArtifacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The plans of one query as the engine prints them.
+    """The plans of one query, as the engine prints them and as trees.
 
     Parameters
     ----------
@@ -26,6 +29,10 @@ class PlanArtifacts(msgspec.Struct, frozen=True, kw_only=True):
         The physical plan with what each operator did, if the query was run for it.
     datasets : tuple of DatasetIdentity
         What the plan reads, at which versions.
+    run_id : str
+        `Result.run_id`, which events, spans and stored artifacts of the same result carry as well.
+    logical_tree, optimized_tree, physical_tree : PlanTree
+        The plans as trees. The physical one has the figures of the latest run, if there was one.
     """
 
     query: str
@@ -34,6 +41,37 @@ class PlanArtifacts(msgspec.Struct, frozen=True, kw_only=True):
     physical: str
     analyzed: str | None = None
     datasets: tuple[DatasetIdentity, ...] = ()
+    run_id: str = ""
+    logical_tree: PlanTree = PlanTree()
+    optimized_tree: PlanTree = PlanTree()
+    physical_tree: PlanTree = PlanTree()
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Hexadecimal SHA-256 of each plan's text: equal plans have equal ones, in every process."""
+        texts = {"logical": self.logical, "optimized": self.optimized, "physical": self.physical}
+        return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+
+    def to_html(self) -> str:
+        """Draw the plan: a page with the time, rows, bytes and pruning of each operator.
+
+        The page needs nothing beside itself, runs no scripts, and follows the reader's choice of light or
+        dark. Values of the query show in it, as in the plans.
+
+        Returns
+        -------
+        str
+            An HTML document.
+
+        Examples
+        --------
+        >>> from df_runtime import SessionFactory
+        >>> with SessionFactory().open() as session:
+        ...     page = session.explain("SELECT 1 AS one", analyze=True).to_html()
+        >>> page.startswith("<!DOCTYPE html>")
+        True
+        """
+        return _plan_html.page(self)
 
 
 class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):

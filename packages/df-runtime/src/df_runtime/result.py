@@ -18,6 +18,7 @@ from df_runtime._text_table import text_table
 from df_runtime.datasets import DatasetIdentity
 from df_runtime.errors import DependencyError, DfRuntimeError
 from df_runtime.gate import GateReport
+from df_runtime.plan_tree import PlanTree
 from df_runtime.plans import PlanArtifacts
 
 if TYPE_CHECKING:
@@ -201,8 +202,12 @@ class Result:
             logical=plans["logical"],
             optimized=plans["optimized"],
             physical=plans["physical"],
-            analyzed=plans.get("analyzed"),
+            analyzed=plans["analyzed"],
             datasets=self.datasets,
+            run_id=self.run_id,
+            logical_tree=PlanTree.of(plans["logical_tree"]),
+            optimized_tree=PlanTree.of(plans["optimized_tree"]),
+            physical_tree=PlanTree.of(plans["physical_tree"]),
         )
 
     def cancel(self) -> None:
