@@ -203,7 +203,7 @@ def test_masked_columns_do_not_show_in_errors(tmp_path):
     with pytest.raises(ConstraintError) as caught:
         table.write(data)
     message = str(caught.value)
-    assert "2 rows break it" in message
+    assert "2 rows break a constraint" in message
     assert "hunter2" not in message
     assert "word" not in message
     assert "8 | ***" in message

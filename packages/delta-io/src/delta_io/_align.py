@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, cast
 
 import pyarrow as pa
 
 from delta_io._compute import pc
+from delta_io._nulls import null_places, shown_rows
 from delta_io._ordering import Order
 from delta_io._pump import pumped
 from delta_io._rows import adapt
 from delta_io._schema import lossless
 from delta_io.errors import ConstraintError, OptionError, SchemaMismatchError
+from delta_io.storage import MASK
 
 
 class Aligned:
@@ -28,11 +30,13 @@ class Aligned:
         first: pa.RecordBatchReader | None = None,
         defaults: Mapping[str, object] | None = None,
         order: Order | None = None,
+        masked: Collection[str] = (),
     ) -> None:
         self.replayable = _is_replayable(data)
         self.error: Exception | None = None
         self.rows = 0
         self._data = data
+        self._masked = masked
         self._order = order if order is not None and order.columns else None
         reader = first or as_reader(data)
         self._schema = pa.schema(
@@ -75,30 +79,45 @@ class Aligned:
             if index is None:
                 array = self._missing(field, batch.num_rows)
             else:
-                array = _adapt(batch.column(index), field)
-            if not field.nullable and array.null_count:
-                raise ConstraintError(
-                    f"column {field.name!r} may not be null",
-                    f"it is in row {self.rows + pc.index(array.is_null(), True).as_py()}",
-                    "Correct or leave out that row.",
-                )
+                array = self._adapt(batch.column(index), field)
             arrays.append(array)
-        self._check_partitions(arrays, shown)
+        shaped = pa.RecordBatch.from_arrays(arrays, schema=shown)
+        self._check_nulls(shaped)
+        self._check_partitions(shaped)
         self.rows += batch.num_rows
-        return pa.RecordBatch.from_arrays(arrays, schema=shown)
+        return shaped
+
+    def _adapt(self, array: pa.Array[Any], field: pa.Field[Any]) -> pa.Array[Any]:
+        try:
+            return adapt(array, field, "none", of="the data")
+        except SchemaMismatchError as error:
+            if field.name not in self._masked:
+                raise
+            raise SchemaMismatchError(error.what, f"a value is {MASK}", error.fix) from None
+
+    def _check_nulls(self, batch: pa.RecordBatch) -> None:
+        for array, field in zip(batch.columns, batch.schema, strict=True):
+            for path, rows in null_places(array, field).items():
+                raise self._refused(batch, rows, f"column {path!r} may not be null")
+
+    def _check_partitions(self, batch: pa.RecordBatch) -> None:
+        for name in self._texts:
+            empty = pc.fill_null(pc.equal(batch.column(name), ""), False)
+            if pc.any(empty).as_py():
+                what = f"partition column {name!r} has an empty text, which Delta cannot tell from null"
+                raise self._refused(batch, empty, what)
+
+    def _refused(self, batch: pa.RecordBatch, rows: pa.Array[Any], what: str) -> ConstraintError:
+        count, first = pc.sum(rows).as_py(), self.rows + pc.index(rows, True).as_py()
+        return ConstraintError(
+            what,
+            f"{count} rows of a batch break it, row {first} first ({shown_rows(batch, rows, self._masked)})",
+            "Correct or leave out those rows.",
+        )
 
     def _missing(self, field: pa.Field[Any], count: int) -> pa.Array[Any]:
         default = self._defaults.get(field.name)
         return pa.nulls(count, field.type) if default is None else pa.repeat(default, count)
-
-    def _check_partitions(self, arrays: Sequence[pa.Array[Any]], shown: pa.Schema) -> None:
-        for name in self._texts:
-            if pc.any(pc.equal(arrays[shown.get_field_index(name)], "")).as_py():
-                raise ConstraintError(
-                    f"partition column {name!r} has an empty text",
-                    "Delta cannot tell it from null",
-                    "Use null, or another value.",
-                )
 
 
 def is_generated(field: pa.Field[Any]) -> bool:
@@ -125,10 +144,13 @@ def as_reader(data: Any) -> pa.RecordBatchReader:
         return pa.RecordBatchReader.from_batches(data.schema, [data])
     if isinstance(data, list) and data and all(isinstance(each, pa.RecordBatch) for each in data):
         return pa.RecordBatchReader.from_batches(data[0].schema, data)
-    if hasattr(data, "__arrow_c_stream__"):
-        return pa.RecordBatchReader.from_stream(data)
-    if hasattr(data, "__arrow_c_array__"):
-        return as_reader(pa.record_batch(data))
+    try:
+        if hasattr(data, "__arrow_c_stream__"):
+            return pa.RecordBatchReader.from_stream(data)
+        if hasattr(data, "__arrow_c_array__"):
+            return as_reader(pa.record_batch(data))
+    except pa.ArrowInvalid as error:
+        raise OptionError("the data has no columns", str(error), "Give a table, or a data frame.") from None
     raise OptionError(
         "the data cannot be read",
         f"it is a {type(data).__name__}",
@@ -154,10 +176,11 @@ def check_columns(given: pa.Schema, table: pa.Schema) -> None:
     for name in given.names:
         if name not in names:
             near = get_close_matches(name, table.names, n=2) or table.names[:8]
+            of_pandas = name.startswith("__index_level_")
             raise SchemaMismatchError(
                 f"the data has a column {name!r}",
                 f"the table does not; it has {', '.join(near)}",
-                "Rename or drop it.",
+                "Reset the data frame's index, dropping it." if of_pandas else "Rename or drop it.",
             )
     for field in table:
         if field.name in given.names:
@@ -198,13 +221,18 @@ def _struct_mismatch(given: pa.DataType, wanted: pa.DataType) -> str:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    tests = (
+        pa.types.is_list,
+        pa.types.is_large_list,
+        pa.types.is_fixed_size_list,
+        pa.types.is_list_view,
+        pa.types.is_large_list_view,
+    )
+    return any(test(kind) for test in tests)
 
 
 def _castable(given: pa.DataType, wanted: pa.DataType) -> bool:
     """Tell whether a cast keeps every value, or fails on the first value that it would change."""
-    if pa.types.is_dictionary(given):
-        return _castable(given.value_type, wanted) or given.value_type.equals(wanted)
     for kinds in (
         (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
         (
@@ -225,11 +253,9 @@ def _castable(given: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def storage(kind: pa.DataType) -> pa.DataType:
-    """Return the type that stores an extension type, or the type itself."""
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-
-
-def _adapt(array: pa.Array[Any], field: pa.Field[Any]) -> pa.Array[Any]:
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
-    return adapt(array, field, "none")
+    """Return the type of the values: without an extension type, a dictionary, or runs around them."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return storage(kind.storage_type)
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return storage(kind.value_type)
+    return kind

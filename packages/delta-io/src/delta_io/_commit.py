@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
+from uuid import uuid4
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.transaction import Transaction as DeltaTransaction
@@ -16,11 +16,21 @@ from msgspec.structs import replace
 from delta_io import _log
 from delta_io._footers import BloomFilters, bloom_filters
 from delta_io._map_errors import mapped
-from delta_io.errors import ConflictError, OptionError, TransactionAppliedError
+from delta_io.errors import (
+    ConflictError,
+    DeltaIoError,
+    LogError,
+    OptionError,
+    StorageError,
+    TransactionAppliedError,
+)
 
 if TYPE_CHECKING:
     from delta_io.policy import RetryPolicy, WritePolicy
     from delta_io.storage import Location
+
+# Where a commit carries its own id, as Delta's other writers do.
+_MARK: Final = "txnId"
 
 
 class Transaction(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,12 +59,15 @@ class Retry(Struct, frozen=True, kw_only=True):
 
     Parameters
     ----------
+    cause : {"conflict", "storage"}
+        Whether another writer came first, or the storage had a passing fault.
     reason : str
         Why the attempt before it failed.
     pause_seconds : float
         How long was waited.
     """
 
+    cause: Literal["conflict", "storage"]
     reason: str
     pause_seconds: float
 
@@ -86,6 +99,8 @@ class Commit(Struct, frozen=True, kw_only=True):
         Times the finished commit was placed on top of others that came first.
     metrics : Mapping[str, int]
         Figures of the operation.
+    warnings : tuple[str, ...]
+        What went wrong after the commit, such as a checkpoint that could not be written.
     """
 
     version: int
@@ -99,6 +114,7 @@ class Commit(Struct, frozen=True, kw_only=True):
     rebased: int = 0
     metrics: Mapping[str, int] = {}
     bloom_filters: BloomFilters | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class CommitInfo(Struct, frozen=True, kw_only=True):
@@ -151,6 +167,7 @@ class Request(Struct, frozen=True, kw_only=True):
     replayable: bool = True
     masked: frozenset[str] = frozenset()
     look_for_bloom_filters: bool = False
+    names_in_files: Mapping[str, str] = {}
 
 
 Operation = Callable[[DeltaTable, CommitProperties, PostCommitHookProperties], object]
@@ -162,41 +179,90 @@ def run(
     request: Request,
     take: Callable[[], DeltaTable],
     operation: Operation,
-) -> tuple[Commit, DeltaTable]:
-    """Run an operation until it is committed; return the report and a handle that stands at its version."""
-    started = time.monotonic()
-    retries: list[Retry] = []
-    pauses = _pauses(policy.retry, request, started)
+) -> tuple[Commit, DeltaTable | None]:
+    """Run an operation until it is committed; return the report, and a handle that stands at its version."""
+    attempts = _Attempts(policy.retry, request)
     while True:
-        handle = take()
-        before = _check(handle, request)
+        mark = str(uuid4())
+        before: int | None = None
         try:
+            handle = take()
+            before = _check(handle, request)
             with mapped(location, request.doing, request.masked):
-                operation(handle, _properties(policy, request), _hooks(policy))
-        except ConflictError as error:
-            pause = next(pauses, None)
-            if pause is None:
-                raise _refused(error, request, retries) from None
-            retries.append(Retry(reason=error.found, pause_seconds=pause))
-            time.sleep(pause)
-            continue
-        seconds = time.monotonic() - started
-        commit = _report(location, handle.version(), before, seconds, tuple(retries))
-        return (_with_footers(location, commit) if request.look_for_bloom_filters else commit), handle
+                operation(handle, _properties(policy, request, mark), _hooks(policy))
+            version = handle.version()
+        except (ConflictError, StorageError) as error:
+            found = None if before is None else attempts.look(location, before, mark, error)
+            if found is None:
+                attempts.wait(error, started=before is not None)
+                continue
+            version, handle, warnings = found, None, (str(error),)
+        else:
+            warnings = ()
+        report = _report(location, attempts, (before or 0, version, mark), request)
+        return replace(report, warnings=(*warnings, *report.warnings)), handle
 
 
-def _pauses(retry: RetryPolicy, request: Request, started: float) -> Any:
-    if request.expected_version is not None or not request.replayable:
-        return iter(())
-    limit = started + retry.deadline.total_seconds()
-    pauses = (pause.total_seconds() for pause in retry.pauses(jitter=random.random()))
-    return (pause for pause in pauses if time.monotonic() + pause < limit)
+class _Attempts:
+    """The attempts at one commit: which errors are worth another one, and how long to wait for it."""
+
+    def __init__(self, retry: RetryPolicy, request: Request) -> None:
+        self._request: Final = request
+        self.started: Final = time.monotonic()
+        self._limit: Final = self.started + retry.deadline.total_seconds()
+        self._pauses: Final = retry.pauses()
+        self.made: Final[list[Retry]] = []
+
+    def wait(self, error: ConflictError | StorageError, *, started: bool) -> None:
+        """Wait before the next attempt, or raise the error when there is to be none."""
+        request = self._request
+        conflict = isinstance(error, ConflictError)
+        used_up = started and not request.replayable
+        hopeless = not error.retryable or used_up or (conflict and request.expected_version is not None)
+        pause = None if hopeless else next(self._pauses, None)
+        seconds = 0.0 if pause is None else pause.total_seconds()
+        if pause is None or time.monotonic() + seconds >= self._limit:
+            raise _refused(error, len(self.made), used_up=used_up and error.retryable) from None
+        self.made.append(
+            Retry(cause="conflict" if conflict else "storage", reason=error.found, pause_seconds=seconds)
+        )
+        time.sleep(seconds)
+
+    def look(self, location: Location, after: int, mark: str, error: DeltaIoError) -> int | None:
+        """Return the version of a commit that landed although an error was reported, or None."""
+        while True:
+            try:
+                return _landed(location, after, mark)
+            except StorageError as fault:
+                pause = next(self._pauses, None) if fault.retryable else None
+                if pause is None or time.monotonic() + pause.total_seconds() >= self._limit:
+                    raise StorageError(
+                        error.what,
+                        f"{error.found}; nor could the log be read afterwards: {fault.found}",
+                        f"It may be committed: look for a commit with txnId {mark!r} in the history first.",
+                    ) from None
+                time.sleep(pause.total_seconds())
 
 
-def _refused(error: ConflictError, request: Request, retries: list[Retry]) -> ConflictError:
-    tried = f"{error.found}; tried {len(retries) + 1} times" if retries else error.found
-    fix = error.fix if request.replayable else "The stream is used up: read the data again and retry."
-    return ConflictError(error.what, tried, fix)
+def _landed(location: Location, after: int, mark: str, guess: int | None = None) -> int | None:
+    """Return the version of the commit with a mark; looked for at a guess first, else from a version on."""
+    version = after + 1 if guess is None else guess
+    with mapped(location, "reading the newest commits of"):
+        while (actions := _log.read_commit(location, version)) is not None:
+            if actions.commit_info.get(_MARK) == mark:
+                return version
+            version += 1
+    return None if guess is None else _landed(location, after, mark)
+
+
+def _refused(
+    error: ConflictError | StorageError, retries: int, *, used_up: bool
+) -> ConflictError | StorageError:
+    tried = f"{error.found}; tried {retries + 1} times" if retries else error.found
+    fix = "The stream is used up: read the data again and retry." if used_up else error.fix
+    refused = type(error)(error.what, tried, fix)
+    refused.retryable = error.retryable
+    return refused
 
 
 def _check(handle: DeltaTable, request: Request) -> int:
@@ -204,11 +270,13 @@ def _check(handle: DeltaTable, request: Request) -> int:
     version = handle.version()
     expected = request.expected_version
     if expected is not None and version != expected:
-        raise ConflictError(
+        error = ConflictError(
             f"{request.doing} the table at version {expected} failed",
             f"the table is at version {version}",
             "Read the newest version and try again.",
         )
+        error.retryable = False
+        raise error
     wanted = request.transaction
     if wanted is not None:
         applied = handle.transaction_version(wanted.app_id)
@@ -221,11 +289,11 @@ def _check(handle: DeltaTable, request: Request) -> int:
     return version
 
 
-def _properties(policy: WritePolicy, request: Request) -> CommitProperties:
+def _properties(policy: WritePolicy, request: Request, mark: str) -> CommitProperties:
     transaction = request.transaction
     given = [] if transaction is None else [DeltaTransaction(transaction.app_id, transaction.version)]
     return CommitProperties(
-        custom_metadata=dict(request.metadata) if request.metadata else None,
+        custom_metadata={**(request.metadata or {}), _MARK: mark},
         max_commit_retries=0 if request.expected_version is not None else policy.retry.rebase_attempts,
         app_transactions=given or None,
     )
@@ -236,49 +304,56 @@ def _hooks(policy: WritePolicy) -> PostCommitHookProperties:
     return PostCommitHookProperties(create_checkpoint=policy.checkpoints, cleanup_expired_logs=False)
 
 
-def _report(
-    location: Location, version: int, before: int, seconds: float, retries: tuple[Retry, ...]
-) -> Commit:
-    if version == before:
-        return Commit(
-            version=version,
-            operation="NONE",
-            rows=0,
-            files=0,
-            files_removed=0,
-            bytes=0,
-            seconds=seconds,
-            retries=retries,
-        )
+def _report(location: Location, attempts: _Attempts, found: tuple[int, int, str], request: Request) -> Commit:
+    """Return what was done between a version and one that a handle came to, by its mark."""
+    before, reached, mark = found
+    nothing = Commit(
+        version=before,
+        operation="NONE",
+        rows=0,
+        files=0,
+        files_removed=0,
+        bytes=0,
+        seconds=time.monotonic() - attempts.started,
+        retries=tuple(attempts.made),
+    )
+    if reached == before:
+        return nothing
+    try:
+        # The handle may have gone on to commits of others.
+        version = _landed(location, before, mark, guess=reached)
+        if version is None:
+            return nothing
+        commit = replace(nothing, version=version)
+        return _described(location, commit, request)
+    except DeltaIoError as error:  # it is committed: an error would have it done again
+        return replace(nothing, version=reached, operation="UNKNOWN", warnings=(f"no figures: {error}",))
+
+
+def _described(location: Location, commit: Commit, request: Request) -> Commit:
+    """Return a commit with the figures that the log has of it."""
     with mapped(location, "reading the newest commit of"):
-        actions = _log.read_commit(location, version)
-    if actions is None:
-        raise ConflictError(f"commit {version} is gone", "another writer replaced the table")
+        actions = _log.read_commit(location, commit.version)
+        if actions is None:
+            raise LogError(f"commit {commit.version} is gone", "another writer replaced the table")
+        looked_for = request.look_for_bloom_filters
+        found = bloom_filters(location, actions.adds, request.names_in_files) if looked_for else None
     metrics = {
         key: value
         for key, value in (actions.commit_info.get("operationMetrics") or {}).items()
         if isinstance(value, int)
     }
-    return Commit(
-        version=version,
+    return replace(
+        commit,
         operation=str(actions.commit_info.get("operation", "UNKNOWN")),
         rows=_rows(metrics),
         files=len(actions.adds),
         files_removed=len(actions.removes),
         bytes=sum(add.size for add in actions.adds),
-        seconds=seconds,
-        retries=retries,
         rebased=metrics.get("num_retries", 0),
         metrics=metrics,
+        bloom_filters=found,
     )
-
-
-def _with_footers(location: Location, commit: Commit) -> Commit:
-    with mapped(location, "reading the footers written to"):
-        actions = _log.read_commit(location, commit.version) if commit.files else None
-        return replace(
-            commit, bloom_filters=bloom_filters(location, actions.adds if actions is not None else ())
-        )
 
 
 def _rows(metrics: Mapping[str, int]) -> int:

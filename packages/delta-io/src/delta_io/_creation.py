@@ -18,7 +18,7 @@ from deltalake import DeltaTable, Schema
 
 from delta_io._log import LOG
 from delta_io._map_errors import mapped
-from delta_io.errors import TableExistsError
+from delta_io.errors import TableExistsError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,10 +27,24 @@ if TYPE_CHECKING:
     from schema_spec import DeltaSchema
 
 _FIRST: Final = f"{0:020}.json"
+_WRITER: Final = "delta.minWriterVersion"
+_CHECKS_SINCE: Final = "3"
+# Properties that promise what deltalake does not write. It takes them, and breaks the promise.
+_PROMISES: Final = {
+    "delta.enableIcebergCompatV1": "icebergCompatV1",
+    "delta.enableIcebergCompatV2": "icebergCompatV2",
+    "delta.enableInCommitTimestamps": "inCommitTimestamp",
+    "delta.enableRowTracking": "rowTracking",
+    "delta.enableTypeWidening": "typeWidening",
+}
 
 
 def create_table(location: Location, delta: DeltaSchema, configuration: Mapping[str, str]) -> None:
     """Commit version 0 of a table, or raise `TableExistsError` where there is a table already."""
+    _check_properties(location, configuration)
+    if any(name.startswith("delta.constraints.") for name in configuration):
+        # Else deltalake makes a table whose protocol tells no writer, itself included, to check them.
+        configuration = {_WRITER: _CHECKS_SINCE, **configuration}
     if table_exists(location):
         raise _exists_already(location)
     with mapped(location, "creating"):
@@ -40,6 +54,33 @@ def create_table(location: Location, delta: DeltaSchema, configuration: Mapping[
         made = _create(location.root, delta, configuration, location.plain_options)
         if made.version() > 0:
             raise _exists_already(location)
+
+
+def _check_properties(location: Location, configuration: Mapping[str, str]) -> None:
+    for name, value in configuration.items():
+        feature = _PROMISES.get(name) if value.lower() == "true" else None
+        if feature is None and (name, value.lower()) == ("delta.checkpointPolicy", "v2"):
+            feature = "v2Checkpoint"
+        if name == "delta.enableDeletionVectors" and value.lower() == "true" and not location.local:
+            feature = "deletionVectors"  # deltalake would make the table ask for variants as well
+        if feature is not None:
+            later = feature in ("v2Checkpoint", "deletionVectors")
+            raise UnsupportedError(
+                f"no table can be created at {location.shown!r} with property {name!r}",
+                f"deltalake {'does not ask for' if later else 'does not write'} feature {feature!r}",
+                f'Create the table without it, then enable("{feature}").' if later else "Leave it out.",
+            )
+
+
+def creatable(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return those properties of a table that another one can be created with."""
+    return {
+        name: value
+        for name, value in properties.items()
+        if name not in _PROMISES
+        and name not in ("delta.checkpointPolicy", "delta.enableDeletionVectors")
+        and not name.startswith(("delta.columnMapping.", "delta.feature."))
+    }
 
 
 def table_exists(location: Location) -> bool:
@@ -90,6 +131,13 @@ def _at_place(commit: str, root: str) -> str:
     for action in actions:
         if "commitInfo" in action:
             action["commitInfo"]["operationParameters"]["location"] = root
+        if "metaData" in action:
+            action["metaData"]["configuration"].pop(_WRITER, None)
+        if "protocol" in action and '"variant"' not in commit.replace("\\", ""):
+            for kind in ("readerFeatures", "writerFeatures"):  # deltalake adds it unasked
+                named = action["protocol"].get(kind)
+                if named:
+                    action["protocol"][kind] = sorted(set(named) - {"variantType"})
     return "".join(json.dumps(action, separators=(",", ":"), ensure_ascii=False) + "\n" for action in actions)
 
 

@@ -33,8 +33,9 @@ class BloomFilters(Struct, frozen=True, kw_only=True):
     bytes: int = 0
 
 
-def bloom_filters(location: Location, adds: Iterable[Add]) -> BloomFilters:
-    """Count the Bloom filters of files."""
+def bloom_filters(location: Location, adds: Iterable[Add], names: Mapping[str, str]) -> BloomFilters:
+    """Count the Bloom filters of files, whose columns may have other names there."""
+    shown = {in_files: name for name, in_files in names.items()}
     columns: dict[str, int] = {}
     row_groups = size = 0
     for add in adds:
@@ -45,6 +46,8 @@ def bloom_filters(location: Location, adds: Iterable[Add]) -> BloomFilters:
                 for index in range(metadata.num_columns):
                     chunk = metadata.row_group(group).column(index)
                     if chunk.bloom_filter_offset is not None:
-                        columns[chunk.path_in_schema] = columns.get(chunk.path_in_schema, 0) + 1
+                        path = str(chunk.path_in_schema)
+                        name = shown.get(path, path)
+                        columns[name] = columns.get(name, 0) + 1
                         size += chunk.bloom_filter_length or 0
     return BloomFilters(row_groups=row_groups, columns=columns, bytes=size)

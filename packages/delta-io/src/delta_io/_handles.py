@@ -69,9 +69,11 @@ class Handles:
                     handle.update_incremental()
                 return handle
 
-    def give(self, handle: DeltaTable) -> None:
-        """Put a handle back after a commit."""
+    def give(self, handle: DeltaTable | None) -> None:
+        """Put a handle back after a commit, if there is one that can be relied on."""
         with self._lock:
+            if handle is None:
+                return
             if self._handle is None or self._handle.version() < handle.version():
                 self._handle = handle
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import pyarrow as pa
 from deltalake.exceptions import (
@@ -20,14 +20,15 @@ from deltalake.exceptions import (
 )
 
 from delta_io import errors
+from delta_io.storage import MASK
 
 if TYPE_CHECKING:
     from delta_io.storage import Location
 
 _PREVIEW: Final = re.compile(r"(\d+) rows failed validation check")
 _NO_COLUMN: Final = re.compile(r"No field named (.+?)\.")
-_MASK: Final = "***"
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_QUOTED: Final = re.compile(r"'[^']*'")
 _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
     ("rows failed validation check", errors.ConstraintError, "Correct or leave out those rows."),
     ("MERGE matched a target row", errors.ConstraintError, "Make the keys of the source distinct."),
@@ -36,17 +37,39 @@ _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
     ("No field named", errors.PredicateError, "Check the column names."),
     ("Unsupported table features", errors.UnsupportedError, "Use an engine that knows these features."),
     ("Unsupported", errors.UnsupportedError, "Use an engine that knows it."),
+    ("does not support", errors.UnsupportedError, "Use an engine that knows it."),
     ("not supported", errors.UnsupportedError, ""),
+    ("not yet supported", errors.UnsupportedError, ""),
+    ("append-only", errors.UnsupportedError, "Append rows, or write to another table."),
+    ("not implemented", errors.UnsupportedError, ""),
+    ("Cast error", errors.PredicateError, "Check the values that the SQL text casts."),
+    ("Error during planning", errors.PredicateError, "Check the functions and types of the SQL text."),
     ("No files in log segment", errors.NotDeltaError, "Create the table first."),
     ("LogSegment end version", errors.VersionNotFoundError, "Ask for a version that exists."),
     ("Error parsing", errors.LogError, "The log may be damaged."),
+)
+_OF_STORAGE: Final = re.compile(
+    r"Object store error|object store:|Error performing|Log storage error"
+    r"|Generic (?:S3|GCS|MicrosoftAzure|LocalFileSystem|HTTP) error"
+    r"|Object at location .* not found|Permission denied|No space left|AccessDenied"
+)
+# Faults that pass by themselves, and a request may be repeated after.
+_PASSING: Final = re.compile(
+    r"status code:? (?:408|425|429|5\d\d)|error sending request|timed? ?out|connection (?:closed|reset|refused"
+    r"|aborted)|broken pipe|SlowDown|ServiceUnavailable|InternalError|temporarily"
+    r"|os error (?:4|11|16|104|110|111|116)\)",
+    re.IGNORECASE,
 )
 
 
 def first_line(text: str) -> str:
     """Return the message of a library on one line, without colours, shortened."""
-    line = " ".join(_COLOUR.sub("", text).replace("↳", "").split())
+    line = _on_one_line(text)
     return line if len(line) <= 400 else line[:399] + "…"
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(_COLOUR.sub("", text).replace("↳", "").split())
 
 
 def translate(
@@ -55,19 +78,43 @@ def translate(
     """Return the error of this package that stands for an error of a library below."""
     text = str(error)
     found = location.options.redact(first_line(text))
+    if masked:  # texts quote values
+        found = _QUOTED.sub(f"'{MASK}'", found)
     what = f"{doing} {location.shown!r} failed"
     if isinstance(error, DeltaTableNotFound) and "No files in log segment" not in text:
         return errors.TableNotFoundError(f"no table at {location.shown!r}", found, "Create it first.")
-    if isinstance(error, CommitFailedError):
-        return errors.ConflictError(what, found, "Read the newest version and try again.")
     if isinstance(error, DeltaSchemaMismatch):
         return errors.SchemaMismatchError(what, found, "Give the table's columns.")
+    if isinstance(error, (OSError, pa.ArrowException)) or _OF_STORAGE.search(text):
+        return _of_storage(what, found, text)
     for part, kind, fix in _TEXTS:
         if part in text:
-            return kind(what, _constraint_rows(text, masked) or found, fix)
-    if isinstance(error, (OSError, pa.ArrowException)):
-        return errors.StorageError(what, found, "Check the place, the options and the connection.")
-    return errors.DeltaIoError(what, found)
+            rows = location.options.redact(_constraint_rows(text, masked))
+            return _own_text(doing, what, found, kind) or kind(what, rows or found, fix)
+    kind = errors.ConflictError if isinstance(error, CommitFailedError) else errors.DeltaIoError
+    fix = "Read the newest version and try again." if kind is errors.ConflictError else ""
+    return kind(what, found, fix)
+
+
+def _own_text(
+    doing: str, what: str, found: str, kind: type[errors.DeltaIoError]
+) -> errors.DeltaIoError | None:
+    """Return the error for SQL text that comes from the table: a write is given none."""
+    if kind is errors.PredicateError and doing == "writing":
+        return errors.UnsupportedError(what, found, "Give values of the generated columns.")
+    return None
+
+
+def _of_storage(what: str, found: str, text: str) -> errors.DeltaIoError:
+    for part in ("No files in log segment", "LogSegment end version"):
+        kind, fix = next((kind, fix) for known, kind, fix in _TEXTS if known == part)
+        if part in text:
+            return kind(what, found, fix)
+    passing = _PASSING.search(_on_one_line(text)) is not None
+    fix = "Try again." if passing else "Check the place, the options and the permissions."
+    error = errors.StorageError(what, found, fix)
+    error.retryable = passing
+    return error
 
 
 def _constraint_rows(text: str, masked: frozenset[str]) -> str:
@@ -83,15 +130,15 @@ def _constraint_rows(text: str, masked: frozenset[str]) -> str:
     hidden = [name in masked for name in rows[0]] if rows else []
     shown = [rows[0], *(_masked(row, hidden) for row in rows[1:4])] if rows else []
     preview = "; ".join(" | ".join(row) for row in shown)
-    return f"{count[1]} rows break it ({preview})"
+    return f"{count[1]} rows break a constraint ({preview})"
 
 
 def _masked(row: list[str], hidden: list[bool]) -> list[str]:
     if not any(hidden):
         return row
     if len(row) != len(hidden):  # a value holds a bar: which one belongs to a masked column is anyone's guess
-        return [_MASK]
-    return [_MASK if hide else value for value, hide in zip(row, hidden, strict=True)]
+        return [MASK]
+    return [MASK if hide else value for value, hide in zip(row, hidden, strict=True)]
 
 
 @contextmanager
@@ -99,7 +146,22 @@ def mapped(location: Location, doing: str, masked: frozenset[str] = frozenset())
     """Turn errors of the libraries below into errors of this package."""
     try:
         yield
-    except (DeltaError, OSError, pa.ArrowException, ValueError) as error:
-        if isinstance(error, errors.DeltaIoError):
+    except errors.DeltaIoError:
+        raise
+    except BaseException as error:
+        if not _is_from_below(error):
             raise
-        raise translate(error, location, doing, masked) from None
+        translated = translate(cast("Exception", error), location, doing, masked)
+    else:
+        return
+    try:
+        raise translated
+    except errors.DeltaIoError:
+        translated.__context__ = None  # its text is not masked
+        raise
+
+
+def _is_from_below(error: BaseException) -> bool:
+    """Tell errors of the libraries below; deltalake raises plain exceptions too, and Rust's panics."""
+    known = (DeltaError, OSError, pa.ArrowException, ValueError, NotImplementedError)
+    return isinstance(error, known) or type(error) is Exception or type(error).__name__ == "PanicException"

@@ -16,6 +16,7 @@ from deltalake import (
 )
 from msgspec import Struct
 
+from delta_io._generated import regenerated
 from delta_io._read import quote
 from delta_io.errors import OptionError, SchemaMismatchError
 
@@ -136,6 +137,18 @@ def set_properties(properties: Mapping[str, str]) -> Operation:
     return operation
 
 
+def add_constraints(constraints: Mapping[str, str]) -> Operation:
+    """Return the operation that has the table check conditions by name."""
+
+    def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
+        if constraints:
+            handle.alter.add_constraint(
+                dict(constraints), commit_properties=commit, post_commithook_properties=hooks
+            )
+
+    return operation
+
+
 def restore(version: int) -> Operation:
     """Return the operation that makes an earlier version the newest."""
 
@@ -180,7 +193,10 @@ def merge(
     condition = " AND ".join(
         f"target.{quote(key)} IS NOT DISTINCT FROM source.{quote(key)}" for key in rules.on
     )
-    values = {quote(name): f"source.{quote(name)}" for name in columns}
+    given = {name: f"source.{quote(name)}" for name in columns}
+    values = {quote(name): sql for name, sql in given.items()}
+    kept = {name: f"target.{quote(name)}" for name in table.names}
+    computed = {quote(name): sql for name, sql in regenerated(table, given, kept).items()}
     defaults = {
         quote(field.name): field.metadata[_DEFAULT].decode()
         for field in table
@@ -202,7 +218,7 @@ def merge(
         if rules.matched == "delete":
             merger = merger.when_matched_delete()
         elif rules.matched == "update":
-            merger = merger.when_matched_update(values)
+            merger = merger.when_matched_update(values | computed)
         if rules.not_matched == "insert":
             insert_when = f"NOT coalesce({rules.delete_when}, false)" if rules.delete_when else None
             merger = merger.when_not_matched_insert(values | defaults, insert_when)

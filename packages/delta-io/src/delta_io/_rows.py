@@ -133,36 +133,58 @@ def _shape(
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def adapt(array: pa.Array[Any], field: pa.Field[Any], mode: str) -> pa.Array[Any]:
-    """Return an array of a file as the type that the table gives the column."""
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage  # pyarrow casts an extension of a view type as if it were the plain type
-    if pa.types.is_dictionary(array.type):
-        array = cast("pa.DictionaryArray[Any, Any]", array).dictionary_decode()
+def adapt(array: pa.Array[Any], field: pa.Field[Any], mode: str, *, of: str = "a data file") -> pa.Array[Any]:
+    """Return an array of a file, or of other data, as the type that the table gives the column."""
+    array = plain(array)
     kind = field.type
     if array.type.equals(kind):
         return array
     if pa.types.is_struct(kind) and pa.types.is_struct(array.type):
-        return _adapt_struct(cast("pa.StructArray", array), kind, mode)
+        return _adapt_struct(cast("pa.StructArray", array), kind, mode, of)
     if pa.types.is_list(kind) and (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
         lists = cast("pa.ListArray[Any]", array.cast(pa.list_(array.type.value_field)))
-        values = adapt(lists.values, kind.value_field, mode)
+        values = adapt(lists.values, kind.value_field, mode, of=of)
         return pa.ListArray.from_buffers(
             kind, len(lists), lists.buffers()[:2], lists.null_count, lists.offset, [values]
         )
     if pa.types.is_map(kind) and pa.types.is_map(array.type):
-        return _adapt_map(cast("pa.MapArray[Any, Any]", array), kind, mode)
+        return _adapt_map(cast("pa.MapArray[Any, Any]", array), kind, mode, of)
     try:
         return array.cast(kind, safe=True)
     except pa.ArrowException as error:
         raise SchemaMismatchError(
-            f"column {field.name!r} of a data file cannot be read as {kind}",
+            f"column {field.name!r} of {of} does not fit {kind}",
             str(error),
-            "The file may be damaged.",
+            "The file may be damaged." if of == "a data file" else "Cast it.",
         ) from None
 
 
-def _adapt_struct(array: pa.StructArray, kind: pa.DataType, mode: str) -> pa.Array[Any]:
+def plain(array: pa.Array[Any]) -> pa.Array[Any]:
+    """Return an array without an extension type, a dictionary, runs, or a view of lists around its values."""
+    if isinstance(array, pa.ExtensionArray):
+        return plain(array.storage)  # pyarrow casts an extension of a view type as if it were the plain type
+    if isinstance(array, pa.DictionaryArray):
+        # No kernel takes from an array of views.
+        values = pc.cast(array.dictionary, _without_views(array.dictionary.type))
+        return plain(pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode())
+    if isinstance(array, pa.RunEndEncodedArray):
+        return plain(pc.run_end_decode(array))
+    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
+        views = cast("pa.ListViewArray[Any]", array)
+        # pyarrow's own cast leaves out offsets of trailing nulls.
+        ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(views), 0))
+        offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cast(ends, pa.int32())])
+        return pa.ListArray.from_arrays(offsets, views.flatten(), mask=views.is_null())
+    return array
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(kind) else kind
+
+
+def _adapt_struct(array: pa.StructArray, kind: pa.DataType, mode: str, of: str) -> pa.Array[Any]:
     candidates = list(cast("pa.StructType", array.type))
     fields = list(cast("pa.StructType", kind))
     children: list[pa.Array[Any]] = []
@@ -172,14 +194,17 @@ def _adapt_struct(array: pa.StructArray, kind: pa.DataType, mode: str) -> pa.Arr
             children.append(pa.nulls(len(array), field.type))
         else:
             index = next(i for i, each in enumerate(candidates) if each is source)
-            children.append(adapt(array.field(index), field, mode))
+            children.append(adapt(array.field(index), field, mode, of=of))
     return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null())
 
 
-def _adapt_map(array: pa.MapArray[Any, Any], kind: pa.DataType, mode: str) -> pa.Array[Any]:
+def _adapt_map(array: pa.MapArray[Any, Any], kind: pa.DataType, mode: str, of: str) -> pa.Array[Any]:
     map_type = cast("pa.MapType[Any, Any]", kind)
     entries = pa.StructArray.from_arrays(
-        [adapt(array.keys, map_type.key_field, mode), adapt(array.items, map_type.item_field, mode)],
+        [
+            adapt(array.keys, map_type.key_field, mode, of=of),
+            adapt(array.items, map_type.item_field, mode, of=of),
+        ],
         fields=[map_type.key_field, map_type.item_field],
     )
     return pa.MapArray.from_buffers(

@@ -68,6 +68,8 @@ class DeltaIoError(Exception):
     """
 
     code: ClassVar[str] = "delta-io-error"
+    retryable: bool = False
+    """Whether the same call may succeed when it is made again: after a conflict, or a passing fault."""
 
     def __init__(self, what: str, found: str = "", fix: str = "") -> None:
         self.what = what
@@ -151,6 +153,7 @@ class ConflictError(DeltaIoError):
     """Another writer committed first, and this commit could not be placed on top; nothing was written."""
 
     code = "delta-commit-conflict"
+    retryable = True
 
 
 class TransactionAppliedError(DeltaIoError):

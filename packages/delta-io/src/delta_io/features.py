@@ -21,6 +21,22 @@ _BY_WRITER_VERSION: Final[dict[int, tuple[str, ...]]] = {
     6: ("identityColumns",),
 }
 _NAMED_READER_VERSION: Final = 3
+# What deltalake writes. It refuses tables with other features only after it has written the data files.
+_WRITABLE: Final = frozenset(
+    (
+        "appendOnly",
+        "changeDataFeed",
+        "checkConstraints",
+        "columnMapping",
+        "deletionVectors",
+        "generatedColumns",
+        "invariants",
+        "timestampNtz",
+        "v2Checkpoint",
+        "variantType",
+        "variantType-preview",
+    )
+)
 _NAMED_WRITER_VERSION: Final = 7
 
 
@@ -76,6 +92,11 @@ class Protocol(Struct, frozen=True, kw_only=True):
         if self.min_writer_version >= _NAMED_WRITER_VERSION:
             return self.writer_features
         return _legacy(_BY_WRITER_VERSION, self.min_writer_version)
+
+
+def unwritable(protocol: Protocol) -> str | None:
+    """Return a feature that keeps a table from being written by this package, or None."""
+    return min(protocol.features_to_write - _WRITABLE, default=None)
 
 
 def _legacy(by_version: dict[int, tuple[str, ...]], version: int) -> frozenset[str]:

@@ -14,7 +14,7 @@ from delta_io._commit import Commit, Request, run
 from delta_io._map_errors import mapped
 from delta_io._operations import optimize
 from delta_io._read import choose
-from delta_io._target import parquet_properties
+from delta_io._target import check_writable, names_in_files, parquet_properties
 from delta_io.errors import OptionError
 
 if TYPE_CHECKING:
@@ -235,16 +235,19 @@ class Maintenance:
             When another writer took files away at the same time.
         """
         snapshot = self.snapshot()
-        self._features.check(snapshot.protocol, "write", table=self._location.shown)
+        check_writable(snapshot.protocol, self._features, self._location)
         if z_order_by:
             choose(snapshot.schema, list(z_order_by))
         contract = self._spec if self._spec is not None else snapshot.spec
-        properties = parquet_properties(self._policy, contract, snapshot.schema, snapshot.partition_by)
+        names = names_in_files(snapshot)
+        properties = parquet_properties(self._policy, contract, snapshot.schema, snapshot.partition_by, names)
         operation = optimize(
             properties, tuple(z_order_by), target_file_bytes or self._policy.target_file_bytes
         )
         request = Request(
-            doing="optimising", look_for_bloom_filters=self._policy.asks_for_bloom_filters(contract)
+            doing="optimising",
+            look_for_bloom_filters=self._policy.asks_for_bloom_filters(contract),
+            names_in_files=names,
         )
         del snapshot
         commit, handle = run(self._location, self._policy, request, self._handles.take, operation)

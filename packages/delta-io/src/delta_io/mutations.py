@@ -12,9 +12,18 @@ from delta_io import _operations
 from delta_io._align import Aligned, as_reader
 from delta_io._commit import Commit, Operation, Request, Transaction, run
 from delta_io._enabling import Feature, enabling
+from delta_io._generated import regenerated
 from delta_io._ordering import Order
 from delta_io._read import choose
-from delta_io._target import parquet_properties, target_schema
+from delta_io._target import (
+    as_contracted,
+    check_constraints,
+    check_writable,
+    missing_constraints,
+    names_in_files,
+    parquet_properties,
+    target_schema,
+)
 from delta_io.errors import DeltaIoError, OptionError, TableExistsError
 
 if TYPE_CHECKING:
@@ -109,21 +118,22 @@ class Mutations:
                 "Use mode overwrite without a predicate.",
             )
         snapshot = self._to_write()
+        contract = self._contract(snapshot)
         if mode == "error" and snapshot.add_actions().num_rows:
             raise TableExistsError(f"{self._location.shown!r} has rows", fix="Use append or overwrite.")
         first = as_reader(data)
-        contract = self._contract(snapshot)
         defaults = {each.name: each.default for each in contract.columns if each.default is not None}
         schema, schema_mode = target_schema(snapshot, contract, first.schema, replace=replace_schema)
         aligned = Aligned(
             data,
-            schema,
+            as_contracted(schema, contract),
             snapshot.partition_by,
             first=first,
             defaults={}
             if replace_schema
             else {name: defaults[name] for name in defaults if name in schema.names},
             order=Order(self._policy, schema),
+            masked=_masked(contract),
         )
         writing = _operations.Writing(
             overwrite=mode == "overwrite",
@@ -131,8 +141,17 @@ class Mutations:
             schema_mode=schema_mode,
             target_file_bytes=self._policy.target_file_bytes,
         )
-        properties = parquet_properties(self._policy, contract, schema, snapshot.partition_by)
-        request = self._request("writing", contract, transaction, metadata, expected_version)
+        names = {} if replace_schema else names_in_files(snapshot)
+        properties = parquet_properties(self._policy, contract, schema, snapshot.partition_by, names)
+        doing = "writing" if predicate is None else "replacing rows of"
+        request = self._request(
+            doing,
+            contract,
+            names,
+            transaction=transaction,
+            metadata=metadata,
+            expected_version=expected_version,
+        )
         del snapshot  # else the commit would have to keep its list of files
         return self._run_aligned(request, aligned, _operations.write(aligned, writing, properties))
 
@@ -169,8 +188,15 @@ class Mutations:
         ConflictError
             When another writer came first.
         """
-        contract, properties = self._prepared(self._to_write())
-        request = self._request("deleting from", contract, transaction, metadata, expected_version)
+        contract, names, properties = self._prepared(self._to_write())
+        request = self._request(
+            "deleting from",
+            contract,
+            names,
+            transaction=transaction,
+            metadata=metadata,
+            expected_version=expected_version,
+        )
         return self._run(request, _operations.delete(predicate, properties))
 
     def update(
@@ -209,8 +235,16 @@ class Mutations:
         """
         snapshot = self._to_write()
         choose(snapshot.schema, list(updates))
-        contract, properties = self._prepared(snapshot)
-        request = self._request("updating", contract, transaction, metadata, expected_version)
+        updates = {**updates, **regenerated(snapshot.schema, updates, {})}
+        contract, names, properties = self._prepared(snapshot)
+        request = self._request(
+            "updating",
+            contract,
+            names,
+            transaction=transaction,
+            metadata=metadata,
+            expected_version=expected_version,
+        )
         del snapshot
         return self._run(request, _operations.update(updates, predicate, properties))
 
@@ -271,10 +305,17 @@ class Mutations:
         )
         reader = as_reader(source)
         columns = _operations.merge_columns(reader.schema, snapshot.schema, rules.on)
-        aligned = Aligned(source, columns, snapshot.partition_by, first=reader)
-        contract, properties = self._prepared(snapshot)
+        contract, names, properties = self._prepared(snapshot)
+        aligned = Aligned(source, columns, snapshot.partition_by, first=reader, masked=_masked(contract))
         operation = _operations.merge(aligned, rules, columns.names, snapshot.schema, properties)
-        request = self._request("merging into", contract, transaction, metadata, expected_version)
+        request = self._request(
+            "merging into",
+            contract,
+            names,
+            transaction=transaction,
+            metadata=metadata,
+            expected_version=expected_version,
+        )
         del snapshot
         return self._run_aligned(request, aligned, operation)
 
@@ -314,7 +355,14 @@ class Mutations:
             raise OptionError("nothing says what to restore", fix="Give a version or a timestamp.")
         target = self.snapshot(version, timestamp).version
         contract = self._contract(self._to_write())
-        request = self._request("restoring", contract, transaction, metadata, expected_version)
+        request = self._request(
+            "restoring",
+            contract,
+            {},
+            transaction=transaction,
+            metadata=metadata,
+            expected_version=expected_version,
+        )
         return self._run(request, _operations.restore(target))
 
     def enable(
@@ -349,28 +397,68 @@ class Mutations:
         """
         snapshot = self._to_write()
         operation = enabling(feature, snapshot.protocol, snapshot.properties)
-        request = self._request("enabling a feature of", snapshot.spec, None, metadata, expected_version)
+        request = self._request(
+            "enabling a feature of", snapshot.spec, {}, metadata=metadata, expected_version=expected_version
+        )
+        del snapshot
+        return self._run(request, operation)
+
+    def enforce_constraints(
+        self, *, metadata: Mapping[str, str] | None = None, expected_version: int | None = None
+    ) -> Commit:
+        """Have the table check the constraints of its contract that it does not check yet, in one commit.
+
+        Parameters
+        ----------
+        metadata, expected_version
+            As in `write`.
+
+        Returns
+        -------
+        Commit
+            What was done; nothing is committed when the table checks all of them.
+
+        Raises
+        ------
+        ConstraintError
+            When a row that is there breaks one.
+        ConflictError
+            When another writer came first.
+        """
+        snapshot = self._to_write()
+        contract = self._spec if self._spec is not None else snapshot.spec
+        operation = _operations.add_constraints(missing_constraints(snapshot, contract))
+        request = self._request(
+            "constraining", contract, {}, metadata=metadata, expected_version=expected_version
+        )
         del snapshot
         return self._run(request, operation)
 
     def _to_write(self) -> Snapshot:
-        """Return the newest version, which the environment has to let us write."""
+        """Return the newest version, which the environment and its own features have to let us write."""
         snapshot = self.snapshot()
-        self._features.check(snapshot.protocol, "write", table=self._location.shown)
+        check_writable(snapshot.protocol, self._features, self._location)
         return snapshot
 
     def _contract(self, snapshot: Snapshot) -> TableSpec:
-        return self._spec if self._spec is not None else snapshot.spec
+        """Return the contract that what is written has to fulfil."""
+        if self._spec is None:
+            return snapshot.spec
+        check_constraints(snapshot, self._spec)
+        return self._spec
 
-    def _prepared(self, snapshot: Snapshot) -> tuple[TableSpec, WriterProperties]:
-        contract = self._contract(snapshot)
-        return contract, parquet_properties(self._policy, contract, snapshot.schema, snapshot.partition_by)
+    def _prepared(self, snapshot: Snapshot) -> tuple[TableSpec, Mapping[str, str], WriterProperties]:
+        contract, names = self._contract(snapshot), names_in_files(snapshot)
+        properties = parquet_properties(self._policy, contract, snapshot.schema, snapshot.partition_by, names)
+        return contract, names, properties
 
     def _request(
         self,
         doing: str,
         contract: TableSpec,
-        transaction: Transaction | None,
+        names: Mapping[str, str],
+        *,
+        transaction: Transaction | None = None,
         metadata: Mapping[str, str] | None,
         expected_version: int | None,
     ) -> Request:
@@ -379,8 +467,9 @@ class Mutations:
             transaction=transaction,
             metadata=metadata,
             expected_version=expected_version,
-            masked=frozenset(each.name for each in contract.columns if each.metadata.get("masked")),
+            masked=_masked(contract),
             look_for_bloom_filters=self._policy.asks_for_bloom_filters(contract),
+            names_in_files=names,
         )
 
     def _run(self, request: Request, operation: Operation) -> Commit:
@@ -395,3 +484,8 @@ class Mutations:
             if aligned.error is not None:
                 raise aligned.error from None
             raise
+
+
+def _masked(contract: TableSpec) -> frozenset[str]:
+    """Return the columns whose values never show in errors."""
+    return frozenset(each.name for each in contract.columns if each.metadata.get("masked"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from random import Random
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from deltalake import BloomFilterProperties, ColumnProperties, WriterProperties
@@ -40,10 +41,11 @@ class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     Parameters
     ----------
-    rebase_attempts : int, default 100
+    rebase_attempts : int, default 1000
         Times a commit that does not conflict is placed on top of commits that came first.
     attempts : int, default 5
-        Times an operation is run in all when a commit that came first changed what it had read.
+        Times an operation is run in all: again when a commit that came first changed what it had read, and
+        after a passing fault of the storage.
     initial_backoff : timedelta, default 50 ms
         Pause before the second attempt; it doubles from there, with up to half of it taken off at random.
     max_backoff : timedelta, default 5 s
@@ -53,11 +55,13 @@ class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     Examples
     --------
-    >>> [round(pause.total_seconds(), 2) for pause in RetryPolicy(attempts=4).pauses(jitter=0.0)]
-    [0.05, 0.1, 0.2]
+    >>> from random import Random
+    >>> pauses = RetryPolicy(attempts=4).pauses(random=Random(7))
+    >>> [round(pause.total_seconds(), 2) for pause in pauses]
+    [0.04, 0.09, 0.13]
     """
 
-    rebase_attempts: int = 100
+    rebase_attempts: int = 1000
     attempts: int = 5
     initial_backoff: timedelta = timedelta(milliseconds=50)
     max_backoff: timedelta = timedelta(seconds=5)
@@ -68,23 +72,26 @@ class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise OptionError(
                 "a retry policy allows no attempt", f"attempts is {self.attempts}", "Allow at least one."
             )
+        if min(self.initial_backoff, self.max_backoff, self.deadline) < timedelta(0):
+            raise OptionError("a retry policy has a negative time", fix="Give times from 0 on.")
 
-    def pauses(self, *, jitter: float) -> Iterator[timedelta]:
-        """Yield the pauses between attempts.
+    def pauses(self, *, random: Random | None = None) -> Iterator[timedelta]:
+        """Yield the pauses between attempts, up to half of each taken off at random.
 
         Parameters
         ----------
-        jitter : float
-            Share of half the pause to take off, between 0 and 1.
+        random : random.Random, optional
+            Where chance comes from.
 
         Yields
         ------
         timedelta
             The pause before the next attempt.
         """
+        chance = random or Random()
         for attempt in range(self.attempts - 1):
-            pause = min(self.max_backoff, self.initial_backoff * 2**attempt)
-            yield pause * (1 - jitter / 2)
+            pause = min(self.max_backoff, self.initial_backoff * 2 ** min(attempt, 40))
+            yield pause * (1 - chance.random() / 2)
 
 
 class BloomFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -234,20 +241,25 @@ class WritePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
                     f"compression level {self.compression_level} cannot be used", str(error)
                 ) from None
 
-    def writer_properties(self, contract: TableSpec | None = None) -> WriterProperties:
+    def writer_properties(
+        self, contract: TableSpec | None = None, *, names: Mapping[str, str] | None = None
+    ) -> WriterProperties:
         """Return the properties of the Parquet writer.
 
         Parameters
         ----------
         contract : TableSpec, optional
             Contract whose columns may ask for Bloom filters.
+        names : Mapping[str, str], optional
+            Names that columns have in the files, where they are other ones than in the table.
 
         Returns
         -------
         deltalake.WriterProperties
             What deltalake's operations take.
         """
-        columns = self.column_policies(contract)
+        in_files = names or {}
+        columns = {in_files.get(name, name): each for name, each in self.column_policies(contract).items()}
         return WriterProperties(
             compression=self.compression,
             compression_level=self.compression_level,

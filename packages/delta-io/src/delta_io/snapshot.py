@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from delta_io._replay import State
     from delta_io.features import Protocol
     from delta_io.storage import Location, StorageOptions
+
+# What deltalake was told of the protocol when it made the table is no property of it.
+_OF_PROTOCOL: Final = frozenset(("delta.minReaderVersion", "delta.minWriterVersion"))
 
 
 class Snapshot:
@@ -73,7 +76,8 @@ class Snapshot:
     @property
     def properties(self) -> Mapping[str, str]:
         """Table properties."""
-        return {name: text for name, text in self._state.metadata.configuration.items() if text is not None}
+        given = self._state.metadata.configuration
+        return {name: text for name, text in given.items() if text is not None and name not in _OF_PROTOCOL}
 
     @property
     def protocol(self) -> Protocol:
