@@ -32,7 +32,7 @@ class Server:
         }
 
     def fail(self, *faults: dict[str, Any]) -> None:
-        """Fail from here on: requests with a ``method`` and a ``path``, ``count`` times after the first ``skip``.
+        """Fail ``count`` requests with a ``method`` and a ``path``, once ``after`` others have failed.
 
         They are answered with ``status``; with ``landed``, after they were carried out.
         """
@@ -86,10 +86,7 @@ class _Failing:
         with self._lock:
             for fault in self._faults:
                 wanted = fault.get("method", method) == method and re.search(fault["path"], path)
-                if not wanted or fault["count"] == 0:
-                    continue
-                if fault.get("skip", 0):
-                    fault["skip"] -= 1
+                if not wanted or fault["count"] == 0 or self._failed < fault.get("after", 0):
                     continue
                 fault["count"] -= 1
                 self._failed += 1
@@ -106,7 +103,7 @@ class _Failing:
 
 
 def _serve() -> None:
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)

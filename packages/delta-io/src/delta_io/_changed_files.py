@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from delta_io import _log
 from delta_io._dv import vector_path
@@ -112,7 +113,29 @@ def _read_commits(location: Location, since: int, until: Snapshot) -> tuple[tupl
         if actions is None:
             return (), f"the log of version {version} is gone"
         commits.append(actions)
-    return tuple(commits), None
+    marks = {actions.version: _log.mark(actions) for actions in commits}
+    return tuple(_emptied(each) if _repeats(location, each, marks) else each for each in commits), None
+
+
+def _repeats(location: Location, actions: Actions, marks: dict[int, str | None]) -> bool:
+    """Tell whether a commit landed before, unnoticed: a store repeated the request whose answer was lost.
+
+    Its writer then took its own commit for another one's, and placed itself on top; no row came twice.
+    """
+    own = marks[actions.version]
+    if own is None or not _log.rebased(actions):
+        return False
+    for version in range(actions.version - 1, max(-1, actions.version - 1 - _log.rebased(actions)), -1):
+        if version not in marks:
+            earlier = _log.read_commit(location, version)
+            marks[version] = None if earlier is None else _log.mark(earlier)
+        if marks[version] == own:
+            return True
+    return False
+
+
+def _emptied(actions: Actions) -> Actions:
+    return replace(actions, adds=(), removes=(), change_data=())
 
 
 def _feed_obstacle(scope: _Range) -> str | None:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from delta_io.policy import RetryPolicy, WritePolicy
     from delta_io.storage import Location
 
-# Where a commit carries its own id, as Delta's other writers do.
-_MARK: Final = "txnId"
-
 
 class Transaction(Struct, frozen=True, forbid_unknown_fields=True):
     """Id that makes a commit happen once.
@@ -249,7 +246,7 @@ def _landed(location: Location, after: int, mark: str, guess: int | None = None)
     version = after + 1 if guess is None else guess
     with mapped(location, "reading the newest commits of"):
         while (actions := _log.read_commit(location, version)) is not None:
-            if actions.commit_info.get(_MARK) == mark:
+            if _log.mark(actions) == mark:
                 return version
             version += 1
     return None if guess is None else _landed(location, after, mark)
@@ -293,7 +290,7 @@ def _properties(policy: WritePolicy, request: Request, mark: str) -> CommitPrope
     transaction = request.transaction
     given = [] if transaction is None else [DeltaTransaction(transaction.app_id, transaction.version)]
     return CommitProperties(
-        custom_metadata={**(request.metadata or {}), _MARK: mark},
+        custom_metadata={**(request.metadata or {}), _log.MARK: mark},
         max_commit_retries=0 if request.expected_version is not None else policy.retry.rebase_attempts,
         app_transactions=given or None,
     )
@@ -350,7 +347,7 @@ def _described(location: Location, commit: Commit, request: Request) -> Commit:
         files=len(actions.adds),
         files_removed=len(actions.removes),
         bytes=sum(add.size for add in actions.adds),
-        rebased=metrics.get("num_retries", 0),
+        rebased=_log.rebased(actions),
         metrics=metrics,
         bloom_filters=found,
     )

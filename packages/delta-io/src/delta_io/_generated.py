@@ -44,7 +44,7 @@ def _names(expression: str, schema: pa.Schema) -> set[str]:
 def _replaced(expression: str, values: Mapping[str, str], schema: pa.Schema) -> str:
     def value(match: re.Match[str]) -> str:
         name = _name(match, schema)
-        return f"({values[name]})" if name in values else match[0]
+        return f"({values[name]})" if name is not None and name in values else match[0]
 
     return _TOKEN.sub(value, expression)
 

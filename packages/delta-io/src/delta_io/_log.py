@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from delta_io.storage import Location
 
 LOG: Final = "_delta_log"
+# Where a commit carries its own id, as those of other writers do.
+MARK: Final = "txnId"
 _COMMIT: Final = re.compile(r"^(\d{20})\.json$")
 _CHECKPOINT: Final = re.compile(
     r"^(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10})|\.([0-9a-f-]{36}))?\.(parquet|json)$"
@@ -142,6 +144,18 @@ class Actions(Struct, frozen=True, kw_only=True):
     metadata: Metadata | None
     transactions: tuple[Txn, ...]
     commit_info: dict[str, Any]
+
+
+def mark(actions: Actions) -> str | None:
+    """Return the id that a commit carries of its own, or None."""
+    found = actions.commit_info.get(MARK)
+    return found if isinstance(found, str) else None
+
+
+def rebased(actions: Actions) -> int:
+    """Return how often a commit was placed on top of others, as far as its writer says."""
+    found = (actions.commit_info.get("operationMetrics") or {}).get("num_retries")
+    return found if isinstance(found, int) else 0
 
 
 def commit_path(version: int) -> str:

@@ -55,8 +55,9 @@ _OF_STORAGE: Final = re.compile(
 )
 # Faults that pass by themselves, and a request may be repeated after.
 _PASSING: Final = re.compile(
-    r"status code:? (?:408|425|429|5\d\d)|error sending request|timed? ?out|connection (?:closed|reset|refused"
-    r"|aborted)|broken pipe|SlowDown|ServiceUnavailable|InternalError|temporarily"
+    r"status code:? (?:408|425|429|5\d\d)|error sending request|timed? ?out"
+    r"|connection (?:closed|reset|refused|aborted)|broken pipe|temporarily"
+    r"|SlowDown|ServiceUnavailable|InternalError"
     r"|os error (?:4|11|16|104|110|111|116)\)",
     re.IGNORECASE,
 )
@@ -65,7 +66,7 @@ _PASSING: Final = re.compile(
 def first_line(text: str) -> str:
     """Return the message of a library on one line, without colours, shortened."""
     line = _on_one_line(text)
-    return line if len(line) <= 400 else line[:399] + "…"
+    return line if len(line) <= 600 else f"{line[:400]} … {line[-190:]}"
 
 
 def _on_one_line(text: str) -> str:
