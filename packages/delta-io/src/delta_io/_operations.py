@@ -37,6 +37,22 @@ class Writing(Struct, frozen=True, kw_only=True):
     target_file_bytes: int | None = None
 
 
+def check_mode(mode: str, predicate: str | None, *, replace_schema: bool) -> None:
+    """Raise when the arguments of a write contradict each other."""
+    if mode not in ("append", "overwrite", "error"):
+        raise OptionError(f"unknown mode {mode!r}", fix="Use append, overwrite or error.")
+    if predicate is not None and mode != "overwrite":
+        raise OptionError(
+            "a predicate goes with mode overwrite", f"the mode is {mode!r}", "Change one of them."
+        )
+    if replace_schema and (mode != "overwrite" or predicate is not None):
+        raise OptionError(
+            "columns are replaced together with all rows",
+            f"the mode is {mode!r}" if predicate is None else "a predicate is given",
+            "Use mode overwrite without a predicate.",
+        )
+
+
 def write(aligned: Aligned, writing: Writing, properties: WriterProperties) -> Operation:
     """Return the operation that writes rows."""
 

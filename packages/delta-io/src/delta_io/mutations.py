@@ -105,18 +105,7 @@ class Mutations:
         TransactionAppliedError
             When the transaction has been written before.
         """
-        if mode not in ("append", "overwrite", "error"):
-            raise OptionError(f"unknown mode {mode!r}", fix="Use append, overwrite or error.")
-        if predicate is not None and mode != "overwrite":
-            raise OptionError(
-                "a predicate goes with mode overwrite", f"the mode is {mode!r}", "Change one of them."
-            )
-        if replace_schema and (mode != "overwrite" or predicate is not None):
-            raise OptionError(
-                "columns are replaced together with all rows",
-                f"the mode is {mode!r}" if predicate is None else "a predicate is given",
-                "Use mode overwrite without a predicate.",
-            )
+        _operations.check_mode(mode, predicate, replace_schema=replace_schema)
         snapshot = self._to_write()
         contract = self._contract(snapshot)
         if mode == "error" and snapshot.add_actions().num_rows:
