@@ -9,6 +9,7 @@ import uuid
 import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,8 +68,8 @@ def commit(folder, version, *actions):
     log.mkdir(parents=True, exist_ok=True)
     lines = [{"commitInfo": {"timestamp": version, "operation": "TEST"}}, *actions]
     for line in lines:
-        if "add" in line and (folder / line["add"]["path"]).exists():
-            line["add"]["size"] = (folder / line["add"]["path"]).stat().st_size
+        if "add" in line and (folder / unquote(line["add"]["path"])).exists():
+            line["add"]["size"] = (folder / unquote(line["add"]["path"])).stat().st_size
     (log / f"{version:020}.json").write_text("\n".join(json.dumps(line) for line in lines))
 
 

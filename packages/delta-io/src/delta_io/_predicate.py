@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import pyarrow as pa
 from msgspec import Struct
@@ -15,12 +15,13 @@ from delta_io.errors import PredicateError
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<string>'(?:[^']|'')*')|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
-    |(?P<quoted>"(?:[^"]|"")+"|`[^`]+`)|(?P<word>[^\W\d]\w*)|(?P<sign><=|>=|<>|!=|==|[=<>(),-]))""",
+    |(?P<quoted>"(?:[^"]|"")+"|`[^`]+`)|(?P<word>[^\W\d]\w*)|(?P<sign><=|>=|<>|!=|==|[]=<>(),.[-]))""",
     re.VERBOSE,
 )
 _SIGNS: Final = {"=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _FLIPPED: Final = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _NEGATED: Final = {"=": "!=", "!=": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+_MOST_DIGITS: Final = 38
 _KEYWORDS: Final = frozenset(
     {"and", "or", "not", "in", "is", "null", "between", "true", "false", "like", "case", "cast"}
 )
@@ -28,18 +29,21 @@ _KEYWORDS: Final = frozenset(
 Value = bool | int | float | Decimal | str | date | datetime | bytes
 
 
-class Compare(Struct, frozen=True):
-    """A column compared with a value; a null value makes it unknown."""
+Path = tuple[str, ...]
 
-    column: str
+
+class Compare(Struct, frozen=True):
+    """A column, or a field within one, compared with a value; a null value makes it unknown."""
+
+    column: Path
     sign: str
     value: Value | None
 
 
 class IsNull(Struct, frozen=True):
-    """A column is null, or is not."""
+    """A column, or a field within one, is null, or is not."""
 
-    column: str
+    column: Path
     negated: bool
 
 
@@ -88,11 +92,20 @@ def columns_of(node: Node) -> frozenset[str]:
     """Return the columns that a predicate names."""
     match node:
         case Compare(column) | IsNull(column):
-            return frozenset([column])
+            return frozenset(column[:1])
         case Constant():
             return frozenset()
         case All(parts) | Some(parts):
             return frozenset().union(*map(columns_of, parts))
+
+
+class _Column(Struct, frozen=True, kw_only=True):
+    path: Path
+    kind: Any
+
+    @property
+    def shown(self) -> str:
+        return ".".join(self.path)
 
 
 class _Parser:
@@ -161,41 +174,41 @@ class _Parser:
         return self._leaf()
 
     def _leaf(self) -> Node:
-        field = self._column()
-        if field is None:
+        column = self._column()
+        if column is None:
             return self._value_first()
         if self._take("is"):
             negated = self._take("not")
             self._expect("null")
-            return IsNull(field.name, negated)
+            return IsNull(column.path, negated)
         negated = self._take("not")
-        node = self._listed(field)
+        node = self._listed(column)
         if node is not None:
             return negate(node) if negated else node
-        return self._fail("NOT stands in a wrong place") if negated else self._compared(field)
+        return self._fail("NOT stands in a wrong place") if negated else self._compared(column)
 
-    def _listed(self, field: pa.Field[Any]) -> Node | None:
+    def _listed(self, field: _Column) -> Node | None:
         if self._take("between"):
             low = self._value(field)
             self._expect("and")
-            return All((Compare(field.name, ">=", low), Compare(field.name, "<=", self._value(field))))
+            return All((Compare(field.path, ">=", low), Compare(field.path, "<=", self._value(field))))
         if not self._take("in"):
             return None
         self._expect("(")
-        parts: list[Node] = [Compare(field.name, "=", self._value(field))]
+        parts: list[Node] = [Compare(field.path, "=", self._value(field))]
         while self._take(","):
-            parts.append(Compare(field.name, "=", self._value(field)))
+            parts.append(Compare(field.path, "=", self._value(field)))
         self._expect(")")
         return Some(tuple(parts))
 
-    def _compared(self, field: pa.Field[Any]) -> Node:
+    def _compared(self, field: _Column) -> Node:
         if self._peek() in _SIGNS:
             self._at += 1
             sign = _SIGNS[self._tokens[self._at - 1][1]]
-            return Compare(field.name, sign, self._value(field))
-        if pa.types.is_boolean(field.type):
-            return Compare(field.name, "=", True)
-        return self._fail(f"{field.name!r} is not compared with a value")
+            return Compare(field.path, sign, self._value(field))
+        if pa.types.is_boolean(field.kind):
+            return Compare(field.path, "=", True)
+        return self._fail(f"{field.shown!r} is not compared with a value")
 
     def _value_first(self) -> Node:
         literal = self._literal()
@@ -205,12 +218,38 @@ class _Parser:
             field = self._column()
             if field is None:
                 self._fail("neither side of a comparison is a column")
-            return Compare(field.name, sign, self._typed(literal, field))
+            return Compare(field.path, sign, self._typed(literal, field))
         if literal is None or isinstance(literal, bool):
             return Constant(literal)
         return self._fail("a value stands where a condition should")
 
-    def _column(self) -> pa.Field[Any] | None:
+    def _column(self) -> _Column | None:
+        field = self._top_column()
+        if field is None:
+            return None
+        column = _Column(path=(field.name,), kind=field.type)
+        while self._peek() in (".", "["):
+            column = self._within(column)
+        return column
+
+    def _within(self, column: _Column) -> _Column:
+        """Return the field of a struct that comes next: after a point, or as a text in brackets."""
+        bracket = self._take("[")
+        if not bracket:
+            self._expect(".")
+        if self._at == len(self._tokens):
+            self._fail("it ends too early")
+        kind, text = self._tokens[self._at]
+        name = text if kind == "word" else text[1:-1].replace("''", "'").replace('""', '"')
+        self._at += 1
+        if bracket:
+            self._expect("]")
+        index = column.kind.get_field_index(name) if pa.types.is_struct(column.kind) else -1  # type: ignore[attr-defined] -- of structs
+        if index < 0:
+            self._fail(f"{column.shown!r} has no field {name!r}")
+        return _Column(path=(*column.path, name), kind=column.kind.field(index).type)
+
+    def _top_column(self) -> pa.Field[Any] | None:
         if self._at == len(self._tokens):
             self._fail("it ends too early")
         kind, text = self._tokens[self._at]
@@ -229,7 +268,7 @@ class _Parser:
         after = self._tokens[self._at + 1][0] if self._at + 1 < len(self._tokens) else ""
         return self._peek() in ("date", "timestamp") and after == "string"
 
-    def _value(self, field: pa.Field[Any]) -> Value | None:
+    def _value(self, field: _Column) -> Value | None:
         return self._typed(self._literal(), field)
 
     def _literal(self) -> Value | None:
@@ -251,18 +290,18 @@ class _Parser:
             return words[text.lower()]
         return self._fail(f"{text!r} is not a value")
 
-    def _typed(self, value: Value | None, field: pa.Field[Any]) -> Value | None:
+    def _typed(self, value: Value | None, field: _Column) -> Value | None:
         try:
-            return None if value is None else typed_value(value, field.type)
+            return None if value is None else typed_value(value, field.kind)
         except (ValueError, ArithmeticError):
-            self._fail(f"{value!r} cannot be compared with {field.name!r} of type {field.type}")
+            self._fail(f"{value!r} cannot be compared with {field.shown!r} of type {field.kind}")
 
 
 def typed_value(value: Value, kind: pa.DataType) -> Value:
     """Return a value as one that compares with a type, or raise ValueError."""
     number = isinstance(value, (int, Decimal)) and not isinstance(value, bool)
     if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
-        if number:
+        if number and _is_moderate(Decimal(cast("int | Decimal", value))):
             return value
     elif pa.types.is_floating(kind):
         if number:
@@ -273,6 +312,12 @@ def typed_value(value: Value, kind: pa.DataType) -> Value:
     elif isinstance(value, str):
         return _typed_text(value, kind)
     raise ValueError(value)
+
+
+def _is_moderate(value: Decimal) -> bool:
+    """Tell whether a number has so few digits, on both sides of the point, that decimals hold it."""
+    digits, exponent = len(value.as_tuple().digits), value.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -_MOST_DIGITS and digits + exponent <= _MOST_DIGITS
 
 
 def _typed_text(value: str, kind: pa.DataType) -> Value:

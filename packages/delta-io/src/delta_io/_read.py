@@ -12,7 +12,7 @@ from deltalake import QueryBuilder
 
 from delta_io._compute import pc
 from delta_io._map_errors import mapped
-from delta_io._places import placed
+from delta_io._places import decode_paths, placed
 from delta_io._predicate import parse
 from delta_io._replay import rows_of
 from delta_io._rows import Layout, adapt, open_parquet, read_rows
@@ -84,9 +84,13 @@ def why_by_file(snapshot: Snapshot, location: Location, needed: pa.Schema) -> st
     if _wide_int96(snapshot, location, needed):
         return "a file holds INT96 timestamps, which deltalake's engine reads wrong beyond nanoseconds"
     try:
-        snapshot._handle()  # pyright: ignore[reportPrivateUsage] -- same package
+        handle = snapshot._handle()  # pyright: ignore[reportPrivateUsage] -- same package
     except DeltaIoError as error:
         return f"deltalake cannot open the table ({error.found})"
+    theirs = pa.table(handle.get_add_actions())["path"].combine_chunks()
+    ours = snapshot.add_actions()["path"].combine_chunks()
+    if len(theirs) != len(ours) or pc.any(pc.invert(pc.is_in(ours, decode_paths(location, theirs)))).as_py():
+        return "deltalake lists other files"  # it tells paths apart that are the same, decoded
     return None
 
 

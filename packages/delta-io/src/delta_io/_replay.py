@@ -234,7 +234,7 @@ def _keys(location: Location, files: pa.Table) -> pa.Array[Any]:
         return paths
     parts = [pc.struct_field(vectors, [name]) for name in ("storage_type", "path_or_inline_dv", "offset")]
     texts = [pc.fill_null(pc.cast(each, pa.string()), "") for each in parts]
-    return pc.binary_join_element_wise(paths, *texts, "\n")
+    return pc.if_else(vectors.is_null(), paths, pc.binary_join_element_wise(paths, *texts, "\n"))
 
 
 def _from_lines(data: bytes, layout: _Layout) -> tuple[pa.Table, pa.Table, pa.Array[Any], pa.Array[Any]]:

@@ -160,16 +160,13 @@ def lossless(old: pa.DataType, new: pa.DataType) -> bool:
     """Tell whether every value of one primitive type has one equal value of another."""
     if old.equals(new):
         return True
-    if pa.types.is_integer(old) and pa.types.is_integer(new):
+    integer, decimal = pa.types.is_integer(old), pa.types.is_decimal(new)
+    if (integer and pa.types.is_integer(new)) or (pa.types.is_floating(old) and pa.types.is_floating(new)):
         return old.bit_width < new.bit_width
-    if pa.types.is_floating(old) and pa.types.is_floating(new):
-        return old.bit_width < new.bit_width
-    if pa.types.is_integer(old) and pa.types.is_float64(new):
-        return old.bit_width <= 32
-    if pa.types.is_decimal(old) and pa.types.is_decimal(new):
+    if decimal and pa.types.is_decimal(old):
         return new.scale >= old.scale and new.precision - new.scale >= old.precision - old.scale
-    return (
-        pa.types.is_integer(old)
-        and pa.types.is_decimal(new)
-        and new.precision - new.scale >= len(str(2**old.bit_width))
-    )
+    if integer and decimal:
+        return new.precision - new.scale >= len(str(2 ** (old.bit_width - 1)))
+    if pa.types.is_date(old) and pa.types.is_timestamp(new):
+        return new.tz is None
+    return integer and pa.types.is_float64(new) and old.bit_width <= 32

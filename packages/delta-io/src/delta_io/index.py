@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -13,7 +14,7 @@ from delta_io._compute import pc
 from delta_io._predicate import All, Compare, Constant, IsNull, Node, Some
 
 if TYPE_CHECKING:
-    from delta_io._predicate import Value
+    from delta_io._predicate import Path, Value
 
 _COMPARE: Final[dict[str, Callable[..., Any]]] = {
     "=": pc.equal,
@@ -155,15 +156,18 @@ class _Files:
             result = combine(result, self.may_hold(part))
         return result
 
-    def _child(self, name: str, column: str) -> pa.Array[Any] | None:
-        struct = self._structs.get(name)
-        if struct is None or cast("pa.StructType", struct.type).get_field_index(column) < 0:
-            return None
-        child = pc.struct_field(struct, [column])
-        return None if pa.types.is_nested(child.type) else child
+    def _child(self, name: str, column: Path) -> pa.Array[Any] | None:
+        child = self._structs.get(name)
+        for part in column:
+            if child is None or not pa.types.is_struct(child.type):
+                return None
+            if cast("pa.StructType", child.type).get_field_index(part) < 0:
+                return None
+            child = pc.struct_field(child, [part])
+        return None if child is None or pa.types.is_nested(child.type) else child
 
-    def _null(self, column: str, *, negated: bool) -> pa.BooleanArray:
-        if column in self._partition_by:
+    def _null(self, column: Path, *, negated: bool) -> pa.BooleanArray:
+        if column[0] in self._partition_by:
             values = cast("pa.Array[Any]", self._child("partition", column))
             return values.is_valid() if negated else values.is_null()
         nulls = self._child("null_count", column) if self._statistics else None
@@ -172,15 +176,15 @@ class _Files:
         held = pc.less(nulls, self._records) if negated else pc.greater(nulls, 0)
         return pc.fill_null(held, True)
 
-    def _compare(self, column: str, sign: str, value: Value) -> pa.BooleanArray:
-        if column in self._partition_by:
+    def _compare(self, column: Path, sign: str, value: Value) -> pa.BooleanArray:
+        if column[0] in self._partition_by:
             values = cast("pa.Array[Any]", self._child("partition", column))
             return pc.fill_null(compare(values, sign, value), False)
         if not self._statistics:
             return self._every(True)
         not_all_null = self._null(column, negated=True)
         low, high = self._child("min", column), self._child("max", column)
-        if pa.types.is_floating(self._schema.field(column).type):
+        if high is not None and pa.types.is_floating(high.type):
             high = None  # statistics leave NaN out, which sorts above every number
         bounds: list[pa.Array[Any]] = [not_all_null]
         if sign in ("=", "<", "<=") and low is not None:
@@ -200,14 +204,10 @@ def compare(array: pa.Array[Any], sign: str, value: Value) -> pa.BooleanArray:
     """Compare an array with a value of a fitting type; NaN sorts above every number."""
     kind = array.type
     if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
-        other = (
-            pa.scalar(value)
-            if not isinstance(value, int)
-            else pa.scalar(str(value)).cast(pa.decimal128(38, 0))
-        )
-        scale = max(getattr(kind, "scale", 0), other.type.scale)
+        exact = Decimal(cast("Decimal", value))
+        scale = max(getattr(kind, "scale", 0), -int(exact.as_tuple().exponent), 0)
         common = pa.decimal256(76, scale)
-        return _COMPARE[sign](array.cast(common), other.cast(common))
+        return _COMPARE[sign](array.cast(common), pa.scalar(exact, common))
     if pa.types.is_floating(kind):
         wide = array.cast(pa.float64())
         result = _COMPARE[sign](wide, pa.scalar(value, pa.float64()))
@@ -225,11 +225,18 @@ def rows_satisfy(node: Node, batch: pa.RecordBatch) -> pa.BooleanArray:
         case Some(parts):
             return _fold_rows(pc.or_kleene, parts, batch)
         case IsNull(column, negated):
-            return batch.column(column).is_valid() if negated else batch.column(column).is_null()
+            values = value_of(batch, column)
+            return values.is_valid() if negated else values.is_null()
         case Compare(_, _, None):
             return pa.nulls(batch.num_rows, pa.bool_())
         case Compare(column, sign, value):
-            return compare(batch.column(column), sign, cast("Value", value))
+            return compare(value_of(batch, column), sign, cast("Value", value))
+
+
+def value_of(batch: pa.RecordBatch, column: Path) -> pa.Array[Any]:
+    """Return the values of a column, or of a field within one."""
+    values = batch.column(column[0])
+    return pc.struct_field(values, list(column[1:])) if len(column) > 1 else values
 
 
 def _fold_rows(combine: Callable[..., Any], parts: Sequence[Node], batch: pa.RecordBatch) -> pa.BooleanArray:

@@ -169,7 +169,7 @@ def bag(rows: Any) -> Counter[str]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
+        return (value if value.tzinfo is None else value.astimezone(UTC)).isoformat()
     if isinstance(value, dict):
         return tuple((name, _plain(each)) for name, each in sorted(value.items()))
     if isinstance(value, (list, tuple)):
