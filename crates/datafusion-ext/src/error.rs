@@ -1,6 +1,7 @@
 //! One error type with stable codes, and the mapping from DataFusion's errors to it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
@@ -8,6 +9,7 @@ use datafusion::common::{DataFusionError, SchemaError};
 /// What kind of failure an [`EngineError`] reports. The text form is stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
+    Callback,
     Cancelled,
     ColumnAmbiguous,
     ColumnUnknown,
@@ -18,6 +20,7 @@ pub enum Code {
     Interrupted,
     NotAllowed,
     Plan,
+    PlanBytes,
     Resources,
     ScanInput,
     Settings,
@@ -32,6 +35,7 @@ pub enum Code {
 impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Callback => "engine-callback",
             Self::Cancelled => "engine-cancelled",
             Self::ColumnAmbiguous => "engine-column-ambiguous",
             Self::ColumnUnknown => "engine-column-unknown",
@@ -42,6 +46,7 @@ impl Code {
             Self::Interrupted => "engine-interrupted",
             Self::NotAllowed => "engine-not-allowed",
             Self::Plan => "engine-plan",
+            Self::PlanBytes => "engine-plan-bytes",
             Self::Resources => "engine-resources",
             Self::ScanInput => "engine-scan-input",
             Self::Settings => "engine-settings",
@@ -70,15 +75,22 @@ pub struct EngineError {
     pub position: Option<Position>,
     /// The table, column or function that the message is about.
     pub name: Option<String>,
+    /// What a function of the caller raised, where one failed.
+    pub cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl EngineError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), position: None, name: None }
+        Self { code, message: message.into(), position: None, name: None, cause: None }
     }
 
     pub fn at(mut self, position: Option<Position>) -> Self {
         self.position = position;
+        self
+    }
+
+    pub fn caused_by(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.cause = Some(Arc::new(cause));
         self
     }
 

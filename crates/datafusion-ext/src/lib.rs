@@ -6,6 +6,7 @@
 
 pub mod engine;
 pub mod error;
+pub mod plan;
 pub mod rules;
 pub mod scan;
 

@@ -128,6 +128,51 @@ class Engine:
             ``engine-column-ambiguous``, ``engine-function-unknown``, ``engine-plan``,
             ``engine-unsupported`` or ``engine-not-allowed``.
         """
+    def plan(
+        self,
+        plan: bytes,
+        tables: TableHandles,
+        *,
+        allow_ddl: bool = False,
+        allow_dml: bool = False,
+        allow_statements: bool = False,
+    ) -> Query:
+        """Plan what a context of the ``datafusion`` package has planned logically.
+
+        Parameters
+        ----------
+        plan : bytes
+            The optimised logical plan, encoded with `tables` as the codec.
+        tables : TableHandles
+            The tables of the plan.
+        allow_ddl, allow_dml, allow_statements : bool
+            Allow definitions, writes, and statements that change the session.
+
+        Returns
+        -------
+        Query
+
+        Raises
+        ------
+        EngineError
+            ``engine-plan-bytes`` if the bytes are no plan, or need what only their own context can run;
+            ``engine-not-allowed``.
+        """
+    def read(self, schema: _ArrowSchema, opener: Callable[[], _ArrowStream]) -> Query:
+        """Plan to read all rows of a stream.
+
+        Parameters
+        ----------
+        schema : object with ``__arrow_c_schema__``
+            The schema of the stream.
+        opener : callable
+            Opens the stream; called for each run, on a thread of the engine.
+
+        Returns
+        -------
+        Query
+            Its runs fail with ``engine-callback`` if `opener` raises; the exception is the error's cause.
+        """
     def functions(self) -> list[str]:
         """Return the names of all functions that SQL can call, sorted."""
     def remove_functions(self, names: Sequence[str]) -> None:
@@ -168,6 +213,35 @@ class Query:
         """Return figures of the latest run, added up over operators by name; times in nanoseconds."""
     def cancel(self) -> None:
         """End the runs that are under way; their streams raise."""
+
+@final
+class TableHandles:
+    """Hands tables of another ``datafusion`` context over to an engine, for one plan.
+
+    Parameters
+    ----------
+    engine : Engine
+        Where the plan will run.
+
+    Examples
+    --------
+    >>> from datafusion import SessionContext
+    >>> from datafusion_ext import Engine, TableHandles
+    >>> context = SessionContext()
+    >>> df = context.from_pydict({"x": [1, 2, 3]}, name="t").filter("x > 1")
+    >>> engine = Engine()
+    >>> tables = TableHandles(engine)
+    >>> encoder = context.with_logical_extension_codec(tables)
+    >>> query = engine.plan(df.optimized_logical_plan().to_bytes(encoder), tables)
+    >>> pa.table(query).num_rows
+    2
+    """
+
+    def __new__(cls, engine: Engine) -> TableHandles: ...
+    def scans(self) -> list[DeltaScan]:
+        """Return the snapshots among the tables; equal to the objects that they were registered with."""
+    def __datafusion_logical_extension_codec__(self, session: object) -> object:
+        """Export as a codec of the ``datafusion`` package."""
 
 @final
 class DeltaScan:

@@ -22,11 +22,11 @@ use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 use datafusion::common::{ParamValues, ResolvedTableReference, TableReference};
-use datafusion::datasource::ViewTable;
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -38,13 +38,14 @@ pub use progress::{Outcome, Progress, SharedProgress};
 pub use query::{Explanation, Query, Running};
 pub use runtime::{Interrupt, NeverInterrupted, run, runtime};
 pub use statement::Allowed;
-pub use tables::ForeignReader;
+pub use tables::{ForeignReader, Opener};
 pub use tree::PlanNode;
 
 use information_schema::InformationSchema;
 
 use self::nested::with_null_fields;
 use crate::error::{Code, EngineError, Result};
+use crate::plan::{self, TableHandles};
 use crate::rules::{UniqueNamesOnly, YieldingJoins};
 use crate::scan::DeltaScan;
 
@@ -222,6 +223,27 @@ impl Engine {
             }
             query => query,
         };
+        Ok(Query::new(self.context.state(), plan))
+    }
+
+    /// Handles through which tables of another context travel here.
+    pub fn table_handles(&self) -> TableHandles {
+        TableHandles::new(Arc::new(self.context.clone()))
+    }
+
+    /// Plan what another context has planned logically, with `tables` as its codec.
+    pub fn plan(&self, bytes: &[u8], tables: &TableHandles, allowed: Allowed) -> Result<Query> {
+        let state = self.context.state();
+        let plan = plan::decode(bytes, tables, &state.task_ctx())?;
+        allowed.check_plan(&plan)?;
+        plan::check_stores(&plan, state.runtime_env())?;
+        Ok(Query::new(state, plan))
+    }
+
+    /// Plan to read all rows of a stream, which each run opens anew.
+    pub fn read(&self, schema: SchemaRef, open: Opener) -> Result<Query> {
+        let source = provider_as_source(tables::opened_table(schema, open)?);
+        let plan = LogicalPlanBuilder::scan("stream", source, None)?.build()?;
         Ok(Query::new(self.context.state(), plan))
     }
 

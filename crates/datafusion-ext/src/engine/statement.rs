@@ -30,6 +30,12 @@ impl Allowed {
             .with_allow_statements(self.statements)
     }
 
+    /// Refuse a plan that does more than is allowed.
+    pub(super) fn check_plan(self, plan: &LogicalPlan) -> Result<()> {
+        let checked = self.options().verify_plan(plan);
+        checked.map_err(|error| EngineError::new(Code::NotAllowed, EngineError::from(error).message))
+    }
+
     fn check_kind(self, statement: &Statement) -> Result<()> {
         let refused = match kind(statement) {
             Kind::Query => None,
@@ -162,10 +168,7 @@ pub async fn plan(state: &SessionState, query: &str, allowed: Allowed) -> Result
         Ok(plan) => plan,
         Err(error) => return Err(diagnose(state, statement, error).await),
     };
-    allowed
-        .options()
-        .verify_plan(&plan)
-        .map_err(|error| EngineError::new(Code::NotAllowed, EngineError::from(error).message))?;
+    allowed.check_plan(&plan)?;
     Ok(plan)
 }
 

@@ -1,4 +1,4 @@
-//! Arrow data given by the caller, as tables: kept in memory, or read once as a stream.
+//! Arrow data given by the caller, as tables: kept in memory, read once as a stream, or opened for each scan.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -36,6 +36,55 @@ pub fn stream_table(name: &str, reader: ForeignReader) -> Result<Arc<dyn TablePr
     Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(partition)])?))
 }
 
+/// Opens a stream whenever it is called.
+pub type Opener = Arc<dyn Fn() -> Result<ForeignReader> + Send + Sync>;
+
+/// Read what `open` opens, for each scan anew.
+pub fn opened_table(schema: SchemaRef, open: Opener) -> Result<Arc<dyn TableProvider>> {
+    let partition = Reopened { schema: Arc::clone(&schema), open };
+    Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(partition)])?))
+}
+
+struct Reopened {
+    schema: SchemaRef,
+    open: Opener,
+}
+
+impl fmt::Debug for Reopened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reopened")
+    }
+}
+
+impl PartitionStream for Reopened {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let open = Arc::clone(&self.open);
+        read_ahead(&self.schema, move || open())
+    }
+}
+
+/// Read on a thread that may block.
+fn read_ahead(
+    schema: &SchemaRef,
+    open: impl FnOnce() -> Result<ForeignReader> + Send + 'static,
+) -> SendableRecordBatchStream {
+    let mut builder = RecordBatchReceiverStream::builder(Arc::clone(schema), READ_AHEAD);
+    let sender = builder.tx();
+    builder.spawn_blocking(move || {
+        for batch in open()? {
+            if sender.blocking_send(batch.map_err(DataFusionError::from)).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    builder.build()
+}
+
 struct OneShot {
     name: String,
     schema: SchemaRef,
@@ -70,17 +119,7 @@ impl PartitionStream for OneShot {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut builder = RecordBatchReceiverStream::builder(Arc::clone(&self.schema), READ_AHEAD);
-        let sender = builder.tx();
         let reader = self.take();
-        builder.spawn_blocking(move || {
-            for batch in reader? {
-                if sender.blocking_send(batch.map_err(DataFusionError::from)).is_err() {
-                    break;
-                }
-            }
-            Ok(())
-        });
-        builder.build()
+        read_ahead(&self.schema, move || reader)
     }
 }

@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::{ParamValues, ScalarValue};
 use pyo3::prelude::*;
 
-use super::arrow::{PyArrowSchema, import_stream};
+use super::arrow::{PyArrowSchema, import_schema, import_stream};
 use super::errors::IntoPython;
+use super::plan::{self, PyTableHandles};
 use super::query::PyQuery;
 use super::scan::PyDeltaScan;
 use super::signals::wait;
@@ -16,7 +18,7 @@ use crate::error::{Code, EngineError, Result};
 /// One DataFusion context under one set of settings.
 #[pyclass(name = "Engine", module = "datafusion_ext", frozen)]
 pub struct PyEngine {
-    engine: Engine,
+    pub(super) engine: Engine,
 }
 
 #[pymethods]
@@ -100,6 +102,27 @@ impl PyEngine {
         let allowed = Allowed { ddl: allow_ddl, dml: allow_dml, statements: allow_statements };
         let engine = self.engine.clone();
         wait(py, async move { engine.sql(&query, parameters, allowed).await }).map(PyQuery::from)
+    }
+
+    #[pyo3(signature = (plan, tables, *, allow_ddl = false, allow_dml = false, allow_statements = false))]
+    fn plan(
+        &self,
+        py: Python<'_>,
+        plan: Vec<u8>,
+        tables: &PyTableHandles,
+        allow_ddl: bool,
+        allow_dml: bool,
+        allow_statements: bool,
+    ) -> PyResult<PyQuery> {
+        let allowed = Allowed { ddl: allow_ddl, dml: allow_dml, statements: allow_statements };
+        let (engine, tables) = (self.engine.clone(), Arc::clone(&tables.tables));
+        wait(py, async move { engine.plan(&plan, &tables, allowed) }).map(PyQuery::from)
+    }
+
+    fn read(&self, schema: &Bound<'_, PyAny>, opener: Py<PyAny>) -> PyResult<PyQuery> {
+        let py = schema.py();
+        let schema = import_schema(schema)?;
+        self.engine.read(schema, plan::opener(opener)).into_python(py).map(PyQuery::from)
     }
 
     fn functions(&self) -> Vec<String> {

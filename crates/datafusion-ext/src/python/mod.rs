@@ -4,6 +4,7 @@ mod arrow;
 mod engine;
 mod errors;
 mod explanation;
+mod plan;
 mod query;
 mod runs;
 mod scan;
@@ -15,6 +16,8 @@ use pyo3::prelude::*;
 mod native {
     #[pymodule_export]
     use super::engine::PyEngine;
+    #[pymodule_export]
+    use super::plan::PyTableHandles;
     #[pymodule_export]
     use super::query::PyQuery;
     #[pymodule_export]

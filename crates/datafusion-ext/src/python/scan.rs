@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -75,6 +76,14 @@ impl PyDeltaScan {
         self.scan.version()
     }
 
+    fn __eq__(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.scan, &other.scan)
+    }
+
+    fn __hash__(&self) -> usize {
+        Arc::as_ptr(&self.scan) as usize
+    }
+
     fn __repr__(&self) -> String {
         format!("{:?}", self.scan)
     }
@@ -94,6 +103,14 @@ impl PyDeltaScan {
         let provider = Arc::clone(&self.scan) as Arc<dyn TableProvider>;
         let exported = FFI_TableProvider::new_with_ffi_codec(provider, true, Some(handle), codec);
         PyCapsule::new_with_value(py, exported, c"datafusion_table_provider")
+    }
+}
+
+impl PyDeltaScan {
+    /// The scan that a table is, if it is one.
+    pub fn from_table(table: Arc<dyn TableProvider>) -> Option<Self> {
+        let scan = (table as Arc<dyn Any + Send + Sync>).downcast::<DeltaScan>().ok()?;
+        Some(Self { root: scan.location().root().to_string(), scan })
     }
 }
 

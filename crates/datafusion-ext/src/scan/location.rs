@@ -15,6 +15,7 @@ use crate::error::{Code, EngineError, Result};
 /// A table's root. Stores other than the local file system carry their own client.
 #[derive(Debug, Clone)]
 pub struct Location {
+    root: String,
     store_url: ObjectStoreUrl,
     store: Option<Arc<dyn ObjectStore>>,
     prefix: String,
@@ -37,7 +38,12 @@ impl Location {
         let absolute = std::path::absolute(path).map_err(|_| bad_root(&display))?;
         let url = Url::from_directory_path(&absolute).map_err(|()| bad_root(&display))?;
         let prefix = Path::from_url_path(url.path()).map_err(|_| bad_root(&display))?;
-        Ok(Self { store_url: ObjectStoreUrl::local_filesystem(), store: None, prefix: prefix.to_string() })
+        Ok(Self {
+            root: absolute.display().to_string(),
+            store_url: ObjectStoreUrl::local_filesystem(),
+            store: None,
+            prefix: prefix.to_string(),
+        })
     }
 
     fn remote(root: &str, url: &Url, options: &BTreeMap<String, String>) -> Result<Self> {
@@ -51,7 +57,12 @@ impl Location {
         })?;
         let origin = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
         let store_url = ObjectStoreUrl::parse(origin).map_err(|_| bad_root(root))?;
-        Ok(Self { store_url, store: Some(Arc::from(store)), prefix: prefix.to_string() })
+        Ok(Self {
+            root: without_secrets(url),
+            store_url,
+            store: Some(Arc::from(store)),
+            prefix: prefix.to_string(),
+        })
     }
 
     /// Make the store known to the environment that will read from it.
@@ -59,6 +70,11 @@ impl Location {
         if let Some(store) = &self.store {
             environment.register_object_store(self.store_url.as_ref(), Arc::clone(store));
         }
+    }
+
+    /// The path, or the URL without a user's name or password.
+    pub fn root(&self) -> &str {
+        &self.root
     }
 
     pub fn is_local(&self) -> bool {

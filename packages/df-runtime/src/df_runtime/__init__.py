@@ -34,7 +34,7 @@ from df_runtime.errors import (
 from df_runtime.factory import SessionFactory
 from df_runtime.gate import GateReport
 from df_runtime.plan_tree import PlanNode, PlanTree, Pruning
-from df_runtime.plans import PlanArtifacts, PlanInputs, PlanStore
+from df_runtime.plans import Lane, PlanArtifacts, PlanInputs, PlanStore
 from df_runtime.policy import SqlPolicy
 from df_runtime.profile import ResolvedProfile, RuntimeProfile
 from df_runtime.profile_parts import CachePolicy, FunctionPolicy, Observability, Provenance
@@ -58,6 +58,7 @@ __all__ = [
     "ExpressionError",
     "FunctionPolicy",
     "GateReport",
+    "Lane",
     "MultipleStatementsError",
     "Observability",
     "ParameterError",

@@ -25,8 +25,10 @@ _SQL_ERRORS: dict[str, type[errors.SqlError]] = {
     "engine-unsupported": errors.SqlUnsupportedError,
 }
 _EXECUTION_ERRORS: dict[str, type[errors.ExecutionError]] = {
+    "engine-callback": errors.ExecutionError,
     "engine-execution": errors.ExecutionError,
     "engine-internal": errors.ExecutionError,
+    "engine-plan-bytes": errors.ExecutionError,
     "engine-storage": errors.ExecutionError,
     "engine-forked": errors.ExecutionError,
     "engine-resources": errors.ResourceError,

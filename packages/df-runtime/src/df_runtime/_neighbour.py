@@ -24,12 +24,15 @@ class Neighbour:
         self._known: dict[TableName, Dataset] = {}
         self._lock = threading.Lock()
 
+    def any(self) -> SessionContext:
+        """Return the context as it is."""
+        with self._lock:
+            return self._made()
+
     def updated(self, datasets: Mapping[TableName, Dataset]) -> SessionContext:
         """Bring the context up to date; views come after what they read."""
         with self._lock:
-            if self._context is None:
-                self._context = self._new_context()
-            context = self._context
+            context = self._made()
             for name in [name for name in self._known if name not in datasets]:
                 context.deregister_table(name.quoted())
                 del self._known[name]
@@ -46,6 +49,11 @@ class Neighbour:
         with self._lock:
             self._context = None
             self._known.clear()
+
+    def _made(self) -> SessionContext:
+        if self._context is None:
+            self._context = self._new_context()
+        return self._context
 
     def _is_current(self, name: TableName, dataset: Dataset, moved: set[TableName]) -> bool:
         if isinstance(dataset, ViewDataset) and not moved.isdisjoint(dataset.depends):

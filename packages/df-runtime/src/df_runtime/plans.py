@@ -12,6 +12,22 @@ from df_runtime.datasets import DatasetIdentity
 from df_runtime.plan_tree import PlanTree
 
 
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """Which way a query took into an engine, and why.
+
+    Parameters
+    ----------
+    name : str
+        `sql` for text; `dataframe` for a plan of the `datafusion` package in our engine; `neighbour` for one
+        that its own context runs, with its rows streamed through ours.
+    reason : str
+        Why it did not take the usual way; empty if it did.
+    """
+
+    name: str = "sql"
+    reason: str = ""
+
+
 class PlanArtifacts(msgspec.Struct, frozen=True, kw_only=True):
     """The plans of one query, as the engine prints them and as trees.
 

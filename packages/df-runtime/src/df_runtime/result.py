@@ -19,7 +19,7 @@ from df_runtime.datasets import DatasetIdentity
 from df_runtime.errors import DependencyError, DfRuntimeError
 from df_runtime.gate import GateReport
 from df_runtime.plan_tree import PlanTree
-from df_runtime.plans import PlanArtifacts
+from df_runtime.plans import Lane, PlanArtifacts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +40,8 @@ class Result:
         How the text was understood, and against which policy it was checked.
     datasets : tuple of DatasetIdentity
         The datasets whose names occur in the query, at the versions it reads.
+    lane : Lane
+        Which way the query took, and why.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Result:
         datasets: tuple[DatasetIdentity, ...],
         translate: Callable[[EngineError], DfRuntimeError],
         give_back: Callable[[Query], None] | None = None,
+        lane: Lane | None = None,
     ) -> None:
         self._planned = planned
         self._translate = translate
@@ -57,6 +60,7 @@ class Result:
         self.query = gate.query
         self.gate = gate
         self.datasets = datasets
+        self.lane = lane or Lane()
 
     def __del__(self) -> None:
         # Absent when the constructor itself was called wrongly.

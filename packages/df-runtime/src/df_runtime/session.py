@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from datafusion_ext import Engine, EngineError, Query
 from df_runtime import _parameters
+from df_runtime._dataframe import DataFrames
 from df_runtime._front_ends import FrontEnds
 from df_runtime._names import TableName
 from df_runtime._neighbour import Neighbour
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from df_runtime.factory import SessionFactory
 
 
-class Session(FrontEnds):
+class Session(FrontEnds, DataFrames):
     """Datasets under names, and queries over them. `SessionFactory.open` makes sessions.
 
     Names are read as SQL reads them after FROM: without quotes they are lower-cased, in double quotes they
