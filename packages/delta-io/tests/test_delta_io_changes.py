@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import struct
 import tempfile
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,9 +16,11 @@ from delta_io_log import add, commit, field, metadata, protocol, remove, vector
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from delta_io import Table
+from delta_io import CdfPolicy, ChangesUnavailableError, Table, VersionNotFoundError, WritePolicy
 from delta_io.testing import bag, histories
 from schema_spec import ColumnSpec, TableSpec
+
+SPEC = TableSpec("t", [ColumnSpec("id", "long"), ColumnSpec("v", "string")])
 
 
 @pytest.mark.parametrize("cdf", [True, False], ids=["feed", "files"])
@@ -79,3 +85,145 @@ def test_file_actions_name_the_rows_that_a_vector_brought_or_took(tmp_path):
     assert (inserted["weight"], inserted["only"]) == (1, deleted["exclude"])
     assert inserted["exclude"] == deleted["only"]
     assert changes.to_reader().read_all()["id"].to_pylist() == [4]
+
+
+def rows(*ids):
+    return pa.table({"id": pa.array(ids, pa.int64()), "v": [f"v{each}" for each in ids]})
+
+
+def net(changes):
+    return {row["id"]: row["_weight"] for row in changes.weighted().read_all().to_pylist()}
+
+
+def test_times_stand_for_versions_at_both_ends(tmp_path):
+    table = Table.create(tmp_path, SPEC)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    for version in range(4):
+        if version:
+            table.write(rows(version))
+        moment = (start + timedelta(hours=version)).timestamp()
+        os.utime(tmp_path / "_delta_log" / f"{version:020}.json", (moment, moment))
+    table = Table(tmp_path)
+    half = timedelta(minutes=30)
+    assert table.changes(start + half).versions == (0, 3)
+    assert table.changes(start + half, start + timedelta(hours=2)).versions == (0, 2)
+    assert table.changes("2024-01-01T01:59:59Z", "2024-01-01T02:00:00Z").versions == (1, 2)
+    assert table.changes(start - half).versions == (-1, 3)
+    assert net(table.changes(start - half, start + timedelta(hours=1))) == {1: 1}
+    assert table.changes(start + timedelta(days=9)).source == "none"
+    with pytest.raises(VersionNotFoundError):
+        table.changes(0, start - half)
+
+
+def test_a_table_made_anew_is_told_by_its_id(tmp_path):
+    table = Table.create(tmp_path / "t", SPEC)
+    table.write(rows(1))
+    known = table.snapshot()
+    shutil.rmtree(tmp_path / "t")
+    other = Table.create(tmp_path / "t", SPEC)
+    for each in range(3):
+        other.write(rows(10 + each))
+    assert table.snapshot().table_id == other.snapshot().table_id != known.table_id
+    assert table.changes(1, table_id=table.snapshot().table_id).versions == (1, 3)
+    with pytest.raises(ChangesUnavailableError, match="made anew"):
+        table.changes(known.version, table_id=known.table_id)
+
+
+@pytest.mark.parametrize("cdf", [True, False])
+def test_a_restore_is_the_change_back(tmp_path, cdf):
+    table = Table.create(tmp_path, SPEC, policy=WritePolicy(cdf=CdfPolicy(enabled=cdf)))
+    table.write(rows(1, 2))
+    table.delete("id = 1")
+    table.write(rows(3))
+    table.restore(1)
+    assert net(table.changes(3)) == {1: 1, 3: -1}
+    assert net(table.changes(1)) == {}
+    assert net(table.changes(2)) == {1: 1}
+
+
+def test_a_commit_with_change_files_and_data_files_is_told_by_the_first(tmp_path):
+    for name, ids in (("a", [1, 2, 3]), ("b", [1, 20, 3])):
+        pq.write_table(pa.table({"id": ids}), tmp_path / f"{name}.parquet")
+    kinds = ["update_preimage", "update_postimage"]
+    pq.write_table(pa.table({"id": [2, 20], "_change_type": kinds}), tmp_path / "c d.parquet")
+    meta = metadata([field("id", "long")], {"delta.enableChangeDataFeed": "true"})
+    commit(tmp_path, 0, protocol(), meta, add("a.parquet"))
+    change = {"cdc": {"path": "c%20d.parquet", "partitionValues": {}, "size": 1, "dataChange": False}}
+    commit(tmp_path, 1, remove("a.parquet"), add("b.parquet"), change)
+    changes = Table(tmp_path).changes(0)
+    assert (changes.source, net(changes)) == ("feed", {2: -1, 20: 1})
+    assert changes.to_reader().read_all()["_change_type"].to_pylist() == kinds
+    wanted = Table(tmp_path).changes(0, change_types=["update_postimage"], predicate="id > 1", columns=["id"])
+    assert wanted.weighted().read_all().to_pylist() == [{"id": 20, "_weight": 1}]
+    assert Table(tmp_path).changes(-1).to_reader().read_all()["_commit_version"].to_pylist() == [
+        0,
+        0,
+        0,
+        1,
+        1,
+    ]
+
+
+def test_rows_that_only_move_between_files_are_no_change(tmp_path):
+    for name, ids in (("a", [1, 2]), ("b", [3]), ("ab", [1, 2, 3]), ("c", [1, 3])):
+        pq.write_table(pa.table({"id": ids}), tmp_path / f"{name}.parquet")
+    meta = metadata([field("id", "long")])
+    commit(tmp_path, 0, protocol(), meta, add("a.parquet"))
+    commit(tmp_path, 1, add("b.parquet"))
+    moved = [remove(f"{each}.parquet", dataChange=False) for each in "ab"]
+    commit(tmp_path, 2, *moved, add("ab.parquet", dataChange=False))
+    commit(tmp_path, 3, remove("ab.parquet"), add("c.parquet"))
+    table = Table(tmp_path)
+    assert net(table.changes(1, 2)) == {}
+    assert table.changes(1, 2).files == ()
+    assert net(table.changes(0)) == {2: -1, 3: 1}
+    assert net(table.changes(1)) == {2: -1}
+    for each in "ab":
+        (tmp_path / f"{each}.parquet").unlink()
+    assert net(table.changes(1)) == {2: -1}
+    with pytest.raises(ChangesUnavailableError):
+        table.changes(0)
+
+
+def test_a_table_that_takes_up_column_mapping_keeps_its_changes(tmp_path):
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": [2]}), tmp_path / "b.parquet")
+    commit(tmp_path, 0, protocol(), metadata([field("id", "long")]), add("a.parquet"))
+    names = {"delta.columnMapping.id": 1, "delta.columnMapping.physicalName": "id"}
+    renamed = metadata([field("number", "long", **names)], {"delta.columnMapping.mode": "name"})
+    commit(tmp_path, 1, protocol("columnMapping"), renamed, remove("a.parquet"), add("b.parquet"))
+    found = Table(tmp_path).changes(0).weighted().read_all().to_pylist()
+    assert sorted(found, key=str) == [{"number": 1, "_weight": -1}, {"number": 2, "_weight": 1}]
+
+
+def test_values_that_are_equal_are_added_up_and_those_that_are_not_stay(tmp_path):
+    nans = [struct.unpack("<d", struct.pack("<Q", bits))[0] for bits in (0x7FF8 << 48, (0x7FF8 << 48) + 1)]
+    inner = pa.struct([("x", pa.float64())])
+    values = [*nans, 0.0, -0.0, None]
+    data = {
+        "x": pa.array(values),
+        "l": pa.array([[each] for each in values]),
+        "b": [b"", b"", b"\x00", b"\x00", None],
+        "s": pa.array([{"x": each} for each in values], inner),
+        "d": pa.array([Decimal("1.10")] * 5, pa.decimal128(38, 2)),
+    }
+    pq.write_table(pa.table(data), tmp_path / "a.parquet")
+    listed = {"type": "array", "elementType": "double", "containsNull": True}
+    fields = [
+        field("x", "double"),
+        field("l", listed),
+        field("b", "binary"),
+        field("d", "decimal(38,2)"),
+        field("s", {"type": "struct", "fields": [field("x", "double")]}),
+    ]
+    commit(tmp_path, 0, protocol(), metadata(fields), add("a.parquet"))
+    found = Table(tmp_path).changes(-1).weighted().read_all().to_pylist()
+    assert sorted((repr(row["x"]), row["_weight"]) for row in found) == [
+        ("-0.0", 1),
+        ("0.0", 1),
+        ("None", 1),
+        ("nan", 2),
+    ]
+    assert all(
+        repr(row["l"]) == repr([row["x"]]) and repr(row["s"]) == repr({"x": row["x"]}) for row in found
+    )

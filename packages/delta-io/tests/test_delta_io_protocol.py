@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from delta_io_log import add, commit, field, metadata, protocol, remove, vector
 
-from delta_io import LogError, Table, UnsupportedError, VersionNotFoundError
+from delta_io import LogError, SchemaMismatchError, Table, UnsupportedError, VersionNotFoundError
 from delta_io.testing import bag
 
 PLAIN = [field("id", "long")]
@@ -428,7 +428,7 @@ def test_widened_types(tmp_path, feature, old, new, values):
 def test_types_that_were_narrowed_are_an_error_and_no_other_value(tmp_path):
     pq.write_table(pa.table({"x": pa.array([1, 2**40])}), tmp_path / "a.parquet")
     commit(tmp_path, 0, protocol("typeWidening"), metadata([field("x", "integer")]), add("a.parquet"))
-    with pytest.raises(Exception, match="cannot be read as int32"):
+    with pytest.raises(SchemaMismatchError, match="fit int32"):
         Table(tmp_path).snapshot().to_reader().read_all()
 
 

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from delta_io import _log
 from delta_io._dv import vector_path
-from delta_io._log import Actions, Add, DeletionVector, Remove
+from delta_io._log import Actions, Add, DeletionVector, Metadata, Remove
 from delta_io._places import missing, placed
 from delta_io._replay import difference
-from delta_io._schema import arrow_schema, mappable
+from delta_io._schema import arrow_schema, mappable, physical_name
 from delta_io._times import rising
 from delta_io.errors import ChangesUnavailableError, DeltaIoError
 from delta_io.snapshot import Snapshot, state_of
@@ -147,7 +147,7 @@ def _feed_obstacle(scope: _Range) -> str | None:
         before = scope.open_version(scope.since)
         if changed[0].version > scope.since + 1 and before.properties.get(_FEED) != "true":
             return f"the change data feed is off at version {scope.since}"
-        reason = _incompatible(before, scope.until)
+        reason = _incompatible(state_of(before).metadata, scope.until)
         if reason:
             return reason
     for actions in changed:
@@ -163,11 +163,7 @@ def _metadata_obstacle(actions: Actions, until: Snapshot) -> str | None:
         return None
     if metadata.configuration.get(_FEED) != "true":
         return "the change data feed is off"
-    if tuple(metadata.partition_columns) != until.partition_by:
-        return "the partitioning is another"
-    if (metadata.configuration.get(_MAPPING) or "none") != until.column_mapping:
-        return "the column mapping is another"
-    return mappable(arrow_schema(metadata.schema_string), until.schema, until.column_mapping)
+    return _incompatible(metadata, until)
 
 
 def _feed_files(location: Location, commits: Iterable[Actions]) -> Iterator[ChangedFile]:
@@ -330,17 +326,25 @@ def _check_schemas(scope: _Range) -> None:
         before = scope.open_version(scope.since)
     except DeltaIoError as error:
         raise _lost(scope, f"version {scope.since} cannot be opened ({error.found or error.what})") from None
-    reason = _incompatible(before, scope.until)
+    reason = _incompatible(state_of(before).metadata, scope.until)
     if reason is not None:
         raise _lost(scope, reason)
 
 
-def _incompatible(before: Snapshot, until: Snapshot) -> str | None:
-    if before.partition_by != until.partition_by:
-        return "the partitioning is another"
-    if before.column_mapping != until.column_mapping:
+def _incompatible(old: Metadata, until: Snapshot) -> str | None:
+    """Return why rows under older metadata cannot be shown with the columns of a version, or None."""
+    new = state_of(until).metadata
+    modes = tuple(each.configuration.get(_MAPPING) or "none" for each in (old, new))
+    if modes[0] != modes[1] and modes != ("none", "name"):  # which keeps the names that the files have
         return "the column mapping is another"
-    return mappable(before.schema, until.schema, until.column_mapping)
+    before = arrow_schema(old.schema_string)
+    partitions = [
+        [physical_name(schema.field(name), mode) for name in metadata.partition_columns]
+        for schema, metadata, mode in zip((before, until.schema), (old, new), modes, strict=True)
+    ]
+    if partitions[0] != partitions[1]:
+        return "the partitioning is another"
+    return mappable(before, until.schema, (modes[0], modes[1]))
 
 
 def _lost(scope: _Range, found: str) -> ChangesUnavailableError:

@@ -127,32 +127,27 @@ def to_logical(array: pa.Array[Any], fields: Sequence[pa.Field[Any]]) -> pa.Arra
     return pa.StructArray.from_arrays(arrays, fields=out, mask=array.is_null())
 
 
-def mappable(since: pa.Schema, until: pa.Schema, mode: str) -> str | None:
+def mappable(since: pa.Schema, until: pa.Schema, modes: tuple[str, str]) -> str | None:
     """Return why rows of an older schema cannot be shown in a newer one, or None when they can."""
-    newer = {physical_name(field, mode): field for field in until}
+    newer = {physical_name(field, modes[1]): field for field in until}
     for field in since:
-        found = newer.get(physical_name(field, mode))
+        found = newer.get(physical_name(field, modes[0]))
         if found is None:
             return f"column {field.name!r} is gone"
-        reason = _widens(field.type, found.type, mode)
-        if reason:
+        if _loses(field.type, found.type, modes):
             return f"column {field.name!r} changed from {field.type} to {found.type}"
     return None
 
 
-def _widens(old: pa.DataType, new: pa.DataType, mode: str) -> bool:
+def _loses(old: pa.DataType, new: pa.DataType, modes: tuple[str, str]) -> bool:
     """Tell whether values of an old type may be lost, or change their meaning, in a new one."""
     if pa.types.is_struct(old) and pa.types.is_struct(new):
-        return (
-            mappable(
-                pa.schema(list(cast("pa.StructType", old))), pa.schema(list(cast("pa.StructType", new))), mode
-            )
-            is not None
-        )
+        one, other = (pa.schema(list(cast("pa.StructType", kind))) for kind in (old, new))
+        return mappable(one, other, modes) is not None
     if pa.types.is_list(old) and pa.types.is_list(new):
-        return _widens(old.value_type, new.value_type, mode)
+        return _loses(old.value_type, new.value_type, modes)
     if pa.types.is_map(old) and pa.types.is_map(new):
-        return _widens(old.key_type, new.key_type, mode) or _widens(old.item_type, new.item_type, mode)
+        return _loses(old.key_type, new.key_type, modes) or _loses(old.item_type, new.item_type, modes)
     return not lossless(old, new)
 
 

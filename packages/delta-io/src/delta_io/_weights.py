@@ -56,6 +56,8 @@ def _key(array: pa.Array[Any]) -> pa.Array[Any]:
         return _list_key(array, cast("pa.MapArray[Any, Any]", array))
     if pa.types.is_list(kind):
         return _list_key(array, cast("pa.ListArray[Any]", array))
+    if pa.types.is_floating(kind):  # there are many NaNs, which all mean the same; -0.0 stays what it is
+        return pc.if_else(pc.is_nan(array), pa.scalar(float("nan"), kind), array)
     return array
 
 

@@ -15,7 +15,7 @@ from delta_io._map_errors import mapped
 from delta_io._target import check_contract
 from delta_io._times import rising, version_at
 from delta_io.changes import ChangeSet, find_changes
-from delta_io.errors import OptionError, VersionNotFoundError
+from delta_io.errors import ChangesUnavailableError, OptionError, VersionNotFoundError
 from delta_io.features import FeaturePolicy
 from delta_io.maintenance import Maintenance
 from delta_io.mutations import Mutations
@@ -211,9 +211,10 @@ class Table(Mutations, Maintenance):
 
     def changes(
         self,
-        since: int,
-        until: int | None = None,
+        since: int | datetime | str,
+        until: int | datetime | str | None = None,
         *,
+        table_id: str | None = None,
         change_types: Sequence[str] | None = None,
         columns: Sequence[str] | None = None,
         predicate: str | None = None,
@@ -222,10 +223,13 @@ class Table(Mutations, Maintenance):
 
         Parameters
         ----------
-        since : int
-            Version whose rows are known; -1 for none.
-        until : int, optional
-            Version to reach; the newest when left out.
+        since : int, datetime or str
+            Version whose rows are known, -1 for none; or a time, which stands for the newest version
+            committed by then, -1 before the first.
+        until : int, datetime or str, optional
+            Version to reach, or a time likewise; the newest when left out.
+        table_id : str, optional
+            The `Snapshot.table_id` that goes with `since`: changes of a table made anew are refused.
         change_types : Sequence[str], optional
             Which of ``insert``, ``delete``, ``update_preimage``, ``update_postimage``.
         columns : Sequence[str], optional
@@ -246,7 +250,14 @@ class Table(Mutations, Maintenance):
             When a version is not in the table.
         """
         newest = self.snapshot()
-        last = newest.version if until is None else until
+        if table_id is not None and table_id != newest.table_id:
+            raise ChangesUnavailableError(
+                f"{self._location.shown!r} was made anew",
+                f"its id is {newest.table_id}, not {table_id}",
+                "Read the whole table.",
+            )
+        since = self._version_of(newest, since, before_first=-1)
+        last = newest.version if until is None else self._version_of(newest, until)
         if since < -1 or since > last or last > newest.version:
             raise VersionNotFoundError(
                 f"{self._location.shown!r} has no changes in ({since}, {last}]",
@@ -330,6 +341,17 @@ class Table(Mutations, Maintenance):
 
     def __repr__(self) -> str:
         return f"Table({self._location.shown!r})"
+
+    def _version_of(
+        self, newest: Snapshot, point: int | datetime | str, before_first: int | None = None
+    ) -> int:
+        """Return the version that a point in the table's history stands for."""
+        if isinstance(point, int):
+            return point
+        if before_first is not None and 0 in state_of(newest).modified_ms:
+            found = version_at(self._location, state_of(newest), _log.milliseconds(_moment(point)))
+            return before_first if found is None else found
+        return self._version_at(newest, _moment(point))
 
     def _version_at(self, newest: Snapshot, moment: datetime) -> int:
         with mapped(self._location, "reading the log of"):
