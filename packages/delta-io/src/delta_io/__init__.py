@@ -4,6 +4,7 @@ from delta_io._changed_files import ChangedFile
 from delta_io._commit import Commit, CommitInfo, Retry, Transaction
 from delta_io._footers import BloomFilters
 from delta_io._log import DeletionVector
+from delta_io._merging import MergeClause
 from delta_io.changes import ChangeSet
 from delta_io.errors import (
     ChangesUnavailableError,
@@ -61,6 +62,7 @@ __all__ = [
     "MaintenancePolicy",
     "MaintenanceReport",
     "MaintenanceStep",
+    "MergeClause",
     "NotDeltaError",
     "OptionError",
     "PredicateError",

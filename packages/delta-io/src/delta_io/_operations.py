@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
 from deltalake import (
     CommitProperties,
     DeltaTable,
@@ -16,16 +15,12 @@ from deltalake import (
 )
 from msgspec import Struct
 
-from delta_io._generated import regenerated
 from delta_io._read import quote
-from delta_io.errors import OptionError, SchemaMismatchError
+from delta_io.errors import OptionError
 
 if TYPE_CHECKING:
     from delta_io._align import Aligned
     from delta_io._commit import Operation
-
-
-_DEFAULT: Final = b"CURRENT_DEFAULT"
 
 
 class Writing(Struct, frozen=True, kw_only=True):
@@ -173,86 +168,3 @@ def restore(version: int) -> Operation:
             handle.restore(version, commit_properties=commit, post_commithook_properties=hooks)
 
     return operation
-
-
-class MergeRules(Struct, frozen=True, kw_only=True):
-    """What a merge does with rows that match, and with those that don't."""
-
-    on: tuple[str, ...]
-    matched: Literal["update", "delete", "ignore"]
-    not_matched: Literal["insert", "ignore"]
-    not_matched_by_source: Literal["delete", "ignore"]
-    delete_when: str | None
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("matched", ("update", "delete", "ignore")),
-            ("not_matched", ("insert", "ignore")),
-            ("not_matched_by_source", ("delete", "ignore")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise OptionError(
-                    f"{name} is {getattr(self, name)!r}", fix=f"Use one of {', '.join(allowed)}."
-                )
-        if not self.on:
-            raise OptionError("a merge has no key", fix="Name the columns that identify a row.")
-
-
-def merge(
-    aligned: Aligned,
-    rules: MergeRules,
-    columns: Sequence[str],
-    table: pa.Schema,
-    properties: WriterProperties,
-) -> Operation:
-    """Return the operation that merges rows by key; a null key equals a null key."""
-    condition = " AND ".join(
-        f"target.{quote(key)} IS NOT DISTINCT FROM source.{quote(key)}" for key in rules.on
-    )
-    given = {name: f"source.{quote(name)}" for name in columns}
-    values = {quote(name): sql for name, sql in given.items()}
-    kept = {name: f"target.{quote(name)}" for name in table.names}
-    computed = {quote(name): sql for name, sql in regenerated(table, given, kept).items()}
-    defaults = {
-        quote(field.name): field.metadata[_DEFAULT].decode()
-        for field in table
-        if field.name not in columns and _DEFAULT in (field.metadata or {})
-    }
-
-    def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
-        merger = handle.merge(
-            aligned.reader(),
-            condition,
-            source_alias="source",
-            target_alias="target",
-            writer_properties=properties,
-            commit_properties=commit,
-            post_commithook_properties=hooks,
-        )
-        if rules.delete_when is not None:
-            merger = merger.when_matched_delete(rules.delete_when)
-        if rules.matched == "delete":
-            merger = merger.when_matched_delete()
-        elif rules.matched == "update":
-            merger = merger.when_matched_update(values | computed)
-        if rules.not_matched == "insert":
-            insert_when = f"NOT coalesce({rules.delete_when}, false)" if rules.delete_when else None
-            merger = merger.when_not_matched_insert(values | defaults, insert_when)
-        if rules.not_matched_by_source == "delete":
-            merger = merger.when_not_matched_by_source_delete()
-        merger.execute()
-
-    return operation
-
-
-def merge_columns(given: pa.Schema, table: pa.Schema, keys: Sequence[str]) -> pa.Schema:
-    """Return the part of the table's schema that the source of a merge has."""
-    for key in keys:
-        for side, names in (("table", table.names), ("source", given.names)):
-            if key not in names:
-                raise SchemaMismatchError(
-                    f"the {side} has no key column {key!r}",
-                    f"it has {', '.join(names[:8])}",
-                    "Check the names.",
-                )
-    return pa.schema([field for field in table if field.name in given.names])

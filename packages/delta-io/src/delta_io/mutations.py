@@ -13,6 +13,7 @@ from delta_io._align import Aligned, as_reader
 from delta_io._commit import Commit, Operation, Request, Transaction, run
 from delta_io._enabling import Feature, enabling
 from delta_io._generated import regenerated
+from delta_io._merging import MergeClause, merge, merge_columns, merge_rules
 from delta_io._ordering import Order
 from delta_io._read import choose
 from delta_io._target import (
@@ -242,9 +243,10 @@ class Mutations:
         source: object,
         *,
         on: str | Sequence[str],
-        matched: Literal["update", "delete", "ignore"] = "update",
-        not_matched: Literal["insert", "ignore"] = "insert",
-        not_matched_by_source: Literal["delete", "ignore"] = "ignore",
+        condition: str | None = None,
+        matched: Literal["update", "delete", "ignore"] | Sequence[MergeClause] = "update",
+        not_matched: Literal["insert", "ignore"] | Sequence[MergeClause] = "insert",
+        not_matched_by_source: Literal["delete", "ignore"] | Sequence[MergeClause] = "ignore",
         delete_when: str | None = None,
         transaction: Transaction | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -256,13 +258,17 @@ class Mutations:
         ----------
         source : object
             Arrow data, as in `write`; columns it lacks keep their values, or are null in inserted rows.
+            Columns that only the contract has are added to the table. Where a clause has a condition or
+            values, the source may have other columns, for them.
         on : str or Sequence[str]
             Key columns; a null key equals a null key.
-        matched : {"update", "delete", "ignore"}, default "update"
+        condition : str, optional
+            SQL text over ``source`` and ``target`` that matches have to satisfy besides.
+        matched : {"update", "delete", "ignore"} or Sequence[MergeClause], default "update"
             What happens to rows of the table that a source row matches.
-        not_matched : {"insert", "ignore"}, default "insert"
+        not_matched : {"insert", "ignore"} or Sequence[MergeClause], default "insert"
             What happens to source rows that match nothing.
-        not_matched_by_source : {"delete", "ignore"}, default "ignore"
+        not_matched_by_source : {"delete", "ignore"} or Sequence[MergeClause], default "ignore"
             What happens to rows of the table that nothing matches.
         delete_when : str, optional
             SQL text over ``source`` and ``target``: matches that satisfy it are deleted, and source rows that
@@ -285,18 +291,20 @@ class Mutations:
             When another writer came first.
         """
         snapshot = self._to_write()
-        rules = _operations.MergeRules(
-            on=(on,) if isinstance(on, str) else tuple(on),
+        rules = merge_rules(
+            on,
+            condition,
+            delete_when,
             matched=matched,
             not_matched=not_matched,
             not_matched_by_source=not_matched_by_source,
-            delete_when=delete_when,
         )
         reader = as_reader(source)
-        columns = _operations.merge_columns(reader.schema, snapshot.schema, rules.on)
         contract, names, properties = self._prepared(snapshot)
+        table, schema_mode = target_schema(snapshot, contract, reader.schema, replace=False)
+        columns = merge_columns(reader.schema, table, rules)
         aligned = Aligned(source, columns, snapshot.partition_by, first=reader, masked=_masked(contract))
-        operation = _operations.merge(aligned, rules, columns.names, snapshot.schema, properties)
+        operation = merge(aligned, rules, columns, table, properties, new_columns=schema_mode is not None)
         request = self._request(
             "merging into",
             contract,
