@@ -65,6 +65,75 @@ def is_refused(session: Session, table: pa.Table, alignment: Alignment) -> bool:
     return found > 0
 
 
+MAPS = TableSpec(
+    "old",
+    [
+        ColumnSpec("m", "map<string, struct<a: integer, c: string>>"),
+        ColumnSpec("s", "struct<m: map<integer, array<struct<a: integer>>>>"),
+        ColumnSpec("t", "array<struct<a: integer, b: array<struct<c: float>>>>"),
+    ],
+)
+GROWN = TableSpec(
+    "new",
+    [
+        ColumnSpec("m", "map<string, struct<b: date, a: long>>"),
+        ColumnSpec("s", "struct<m: map<long, array<struct<a: long, b: string>>>>"),
+        ColumnSpec("t", "array<struct<z: string, b: array<struct<d: long, c: double>>, a: long>>"),
+    ],
+)
+
+
+@examples
+@given(st.data())
+def test_fields_inside_lists_and_maps_are_added_dropped_and_widened(session, data):
+    table = data.draw(tables(MAPS))
+    alignment = GROWN.alignment(table.schema, policy="any")
+    expected = plain(apply_alignment(alignment, table, GROWN))
+    assert plain(run(session, table, alignment.select_sql("data"))) == expected
+
+
+STORED_OTHERWISE = pa.schema(
+    [
+        ("u", pa.uint32()),
+        ("s", pa.large_string()),
+        ("v", pa.string_view()),
+        ("d", pa.dictionary(pa.int8(), pa.string())),
+        ("b", pa.binary(2)),
+        ("t", pa.timestamp("ms", "Asia/Tokyo")),
+        ("l", pa.large_list(pa.int8())),
+        ("f", pa.list_(pa.int16(), 1)),
+        ("x", pa.struct([("y", pa.large_string())])),
+    ]
+)
+
+
+def test_data_stored_otherwise_becomes_what_the_contract_stores(session):
+    row = {
+        "u": 2**32 - 1,
+        "s": "s",
+        "v": "v",
+        "d": "d",
+        "b": b"ab",
+        "t": dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+        "l": [1, None],
+        "f": [3],
+        "x": {"y": "z"},
+    }
+    table = pa.Table.from_pylist([row, dict.fromkeys(row)], STORED_OTHERWISE)
+    spec = TableSpec.from_arrow("plain", STORED_OTHERWISE)
+    found = run(session, table, spec.alignment(table.schema, policy="strict").select_sql("data"))
+    assert found.schema.types == spec.to_arrow().types
+    assert found.to_pylist() == [row, dict.fromkeys(row)]
+
+
+def test_nanoseconds_are_counted(session):
+    spec = TableSpec("t", [ColumnSpec("a", "timestamp")])
+    for nanoseconds, refused in ((1000, False), (1001, True)):
+        table = pa.table({"a": pa.array([None, nanoseconds], pa.timestamp("ns", "UTC"))})
+        alignment = spec.alignment(table.schema, policy="any")
+        assert is_refused(session, table, alignment) == refused
+
+
 STRICT = TableSpec(
     "audited",
     [

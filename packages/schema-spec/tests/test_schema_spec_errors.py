@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from schema_spec import (
     AcceptedValues,
+    ArrayType,
     Check,
     ColumnSpec,
     DataType,
@@ -48,7 +49,7 @@ BAD_TOML = [
     (column('name = "a", type = "decimal(39,2)"'), "spec-type-unsupported", "columns[0].type"),
     (column('name = "a", type = "long", nulable = true'), "spec-field-invalid", "columns[0]"),
     (column('name = "", type = "long"'), "spec-field-invalid", "columns[0].name"),
-    (column('name = "a\\u0000", type = "long"'), "spec-field-invalid", "columns"),
+    (column('name = "a\\u0000", type = "long"'), "spec-field-invalid", "columns[0].name"),
     (column('name = "a", type = "long", nullable = "no"'), "spec-field-invalid", "columns[0].nullable"),
     (column('name = "a", type = "byte", default = 128'), "spec-default-invalid", "columns[0].default"),
     (column('name = "a", type = "long", default = true'), "spec-default-invalid", "columns[0].default"),
@@ -82,7 +83,11 @@ BAD_TOML = [
     (column('name = "a", type = "long"') + '\nevolution = "wild"', "spec-field-invalid", "evolution"),
     (column('name = "a", type = "long"') + '\nprimary_key = "a"', "spec-field-invalid", "primary_key"),
     (column('name = "a", type = "long"') + '\npartition_by = ["a"]', "spec-field-invalid", "partition_by"),
-    (HEAD + 'columns = [{name="a",type="long"},{name="A",type="long"}]', "spec-column-duplicate", "columns"),
+    (
+        HEAD + 'columns = [{name="a",type="long"},{name="A",type="long"}]',
+        "spec-column-duplicate",
+        "columns[1].name",
+    ),
     (
         column('name = "a", type = "long"')
         + '\nconstraints = [{kind="range",name="r",column="b",minimum=1}]',
@@ -115,6 +120,13 @@ def test_bad_contract(text, code, path):
     assert (str(again), again.path, type(again)) == (str(error), error.path, type(error))
 
 
+def nested(levels, wrap):
+    kind = "long"
+    for _ in range(levels):
+        kind = wrap(kind)
+    return kind
+
+
 BAD_CALLS = [
     lambda: ColumnSpec(3, "long"),
     lambda: ColumnSpec("a", 3),
@@ -130,6 +142,36 @@ BAD_CALLS = [
     lambda: ColumnSpec("a", "long", metadata=[]),
     lambda: ColumnSpec("a", "long", default=1, generated="2"),
     lambda: ColumnSpec("a", "long", field_id=-1),
+    lambda: ColumnSpec("a", "long", field_id=1 << 31),
+    lambda: ColumnSpec("a", "long", physical_name=""),
+    lambda: ColumnSpec("a", "string", default="\ud800"),
+    lambda: ColumnSpec("a", "timestamp", default="2020-01-01T00:00:00.123456789Z"),
+    lambda: ColumnSpec("a", "long", metadata="[1]"),
+    lambda: ColumnSpec("a", "long", metadata={"k": {"\ud800": 1}}),
+    lambda: ColumnSpec("a", "variant", metadata={"ARROW:extension:name": "x"}),
+    lambda: ColumnSpec("a", "string", metadata={"ARROW:extension:name": "arrow.parquet.variant"}),
+    lambda: ColumnSpec("a", "string", metadata={"ARROW:extension:name": "schema_spec.Own"}),
+    lambda: ColumnSpec("a", {"kind": "array", "element": "long", 1: 2, "x": 3}),
+    lambda: ColumnSpec(
+        "a", {"kind": "struct", "fields": [{"name": "b", "type": "long", "comment": "\ud800"}]}
+    ),
+    lambda: ColumnSpec("a", nested(65, lambda kind: {"kind": "array", "element": kind})),
+    lambda: ColumnSpec("a", nested(5000, lambda kind: {"kind": "array", "element": kind})),
+    lambda: ColumnSpec("a", nested(65, ArrayType)),
+    lambda: ColumnSpec("a", nested(3000, ArrayType)),
+    lambda: ColumnSpec("a", nested(300, lambda kind: StructType((ColumnSpec("b", kind),)))),
+    lambda: TableSpec("t", [ColumnSpec("a", "long", field_id=1), ColumnSpec("b", "long", field_id=1)]),
+    lambda: TableSpec(
+        "t",
+        [
+            ColumnSpec("a", "long", field_id=1),
+            ColumnSpec("b", ArrayType(StructType((ColumnSpec("c", "long", field_id=1),)))),
+        ],
+    ),
+    lambda: TableSpec("t", [ColumnSpec("a", "map<string, long>")], primary_key=["a"]),
+    lambda: TableSpec("t", [ColumnSpec("a", "string")], constraints=[Range("r", "a", "\ud800")]),
+    lambda: TableSpec("t", [ColumnSpec("a", "long")], properties={"arrow.metadata.schema_spec.table": "{}"}),
+    lambda: StructType(3),
     lambda: ColumnSpec("a", "string as NodeId", semantic="EdgeId"),
     lambda: ColumnSpec("a", "long", semantic="X", metadata={"ARROW:extension:name": "y"}),
     lambda: TableSpec("", []),
@@ -185,6 +227,129 @@ def test_bad_arguments(call):
         call()
 
 
+HUGE = 10**5000  # more digits than Python writes
+HUGE_TEXT = "9" * 5000
+HUGE_CALLS = [
+    lambda: ColumnSpec("a", HUGE),
+    lambda: ColumnSpec(HUGE, "long"),
+    lambda: ColumnSpec("a", "long", nullable=HUGE),
+    lambda: ColumnSpec("a", "long", default=HUGE),
+    lambda: ColumnSpec("a", "decimal(38,0)", default=HUGE),
+    lambda: ColumnSpec("a", "double", default=HUGE),
+    lambda: ColumnSpec("a", "long", default=[HUGE]),
+    lambda: ColumnSpec("a", "long", field_id=HUGE),
+    lambda: ColumnSpec("a", "long", metadata={"k": HUGE}),
+    lambda: DecimalType(HUGE, 0),
+    lambda: TableSpec("t", [ColumnSpec("a", "long")], properties={"k": HUGE}),
+    lambda: TableSpec("t", [ColumnSpec("a", "long")], constraints=[Range("r", "a", HUGE)]),
+    lambda: TableSpec("t", [ColumnSpec("a", "long")], constraints=[AcceptedValues("r", "a", [HUGE])]),
+    lambda: TableSpec.from_delta({"type": HUGE}),
+    lambda: TableSpec.from_delta({"type": "struct", "fields": [{"name": "a", "type": HUGE}]}),
+    lambda: TableSpec.from_json(f'{{"name": "t", "columns": [{{"name": "a", "type": {HUGE_TEXT}}}]}}'),
+    lambda: TableSpec.from_toml(f'name = "t"\ncolumns = [{{ name = "a", type = {HUGE_TEXT} }}]'),
+]
+
+
+@pytest.mark.parametrize("call", HUGE_CALLS, ids=range(len(HUGE_CALLS)))
+def test_huge_numbers(call):
+    with pytest.raises(SpecError) as caught:
+        call()
+    assert len(str(caught.value)) < 400
+
+
+WRONG_PLACES = [
+    ('{"name": 3, "columns": []}', "name", 3, "documentation"),
+    (
+        '{"name": "t", "columns": [{"name": "a", "type": "long", "nullable": "no"}]}',
+        "columns[0].nullable",
+        "no",
+        "",
+    ),
+    (
+        '{"name": "t", "columns": [{"name": "a", "typ": "long"}]}',
+        "columns[0]",
+        {"name": "a", "typ": "long"},
+        '"type"',
+    ),
+    ('{"name": "t", "colums": []}', "", {"name": "t", "colums": []}, '"columns"'),
+    (
+        '{"name": "t", "columns": [{"name": "a", "type": {"kind": "array", "element": "lng"}}]}',
+        "columns[0].type.element",
+        "lng",
+        '"long"',
+    ),
+    (
+        '{"name": "t", "columns": [{"name": "a", "type": {"kind": "map", "key": "long", "value": 3}}]}',
+        "columns[0].type.value",
+        3,
+        "DataType",
+    ),
+    (
+        '{"name": "t", "columns": [{"name": "a", "type": "long", "metadata": 7}]}',
+        "columns[0].metadata",
+        7,
+        "mapping",
+    ),
+    (
+        '{"name": "t", "columns": [], "constraints": [{"kind": "check", "name": "c", "sq": "x"}]}',
+        "constraints[0]",
+        {"kind": "check", "name": "c", "sq": "x"},
+        '"sql"',
+    ),
+    (
+        '{"name": "t", "columns": [], "constraints": [{"kind": "check", "name": "c", "sql": ""}]}',
+        "constraints[0].sql",
+        "",
+        "a > 0",
+    ),
+    ('{"name": "t", "columns": [], "properties": {"a": null}}', "properties['a']", None, "text"),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "value", "fix"), WRONG_PLACES, ids=range(len(WRONG_PLACES)))
+def test_errors_say_where_what_and_how_to_mend_it(text, path, value, fix):
+    with pytest.raises(SpecError) as caught:
+        TableSpec.from_json(text)
+    assert (caught.value.path, caught.value.value) == (path, value)
+    assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize("levels", [65, 300, 900, 10_000])
+@pytest.mark.parametrize("element", ["array", "struct"])
+def test_deep_documents(levels, element):
+    opening, closing = {
+        "array": ('{"kind":"array","element":', "}"),
+        "struct": ('{"kind":"struct","fields":[{"name":"a","type":', "}]}"),
+    }[element]
+    kind = opening * levels + '"long"' + closing * levels
+    with pytest.raises(SpecError):
+        TableSpec.from_json(f'{{"name":"t","columns":[{{"name":"a","type":{kind}}}]}}')
+
+
+def test_arguments_that_are_no_document():
+    for read in (
+        TableSpec.from_json,
+        TableSpec.from_toml,
+        TableSpec.from_msgpack,
+        TableSpec.from_ddl,
+        TableSpec.from_delta,
+        TableSpec.load,
+        lambda value: TableSpec.from_arrow("t", value),
+    ):
+        for value in (None, 3, [], object()):
+            with pytest.raises(SpecError):
+                read(value)
+    with pytest.raises(SpecError, match="spec-file-unreadable"):
+        TableSpec.load("a\0.toml")
+
+
+def test_names_are_compared_as_delta_compares_them():
+    spec = TableSpec("t", [ColumnSpec("straße", "long"), ColumnSpec("STRASSE", "long")])
+    assert spec.column_names == ("straße", "STRASSE")
+    with pytest.raises(SpecError, match="case only"):
+        TableSpec("t", [ColumnSpec("É", "long"), ColumnSpec("é", "long")])
+
+
 def test_bad_files(tmp_path):
     for name, text in (("a.toml", "="), ("a.json", "["), ("a.sql", "SELECT 1"), ("a.yaml", "")):
         path = tmp_path / name
@@ -195,6 +360,8 @@ def test_bad_files(tmp_path):
         (tmp_path / "folder.toml").mkdir(exist_ok=True)
         with pytest.raises(SpecError, match="spec-file-unreadable"):
             TableSpec.load(path)
+    (tmp_path / "marked.toml").write_bytes(b'\xef\xbb\xbfname = "t"\ncolumns = []')
+    assert TableSpec.load(tmp_path / "marked.toml").name == "t"
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SpecError, match="not UTF-8"):
         TableSpec.load(tmp_path / "bytes.toml")

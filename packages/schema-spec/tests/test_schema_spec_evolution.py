@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from decimal import Decimal
+
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from schema_spec import ColumnSpec, EvolutionError, NodeId, SpecError, StructType, TableSpec
+from schema_spec import (
+    ArrayType,
+    ColumnSpec,
+    EvolutionError,
+    MapType,
+    NodeId,
+    SpecError,
+    SqlExpression,
+    StructType,
+    TableSpec,
+)
 from schema_spec.expressions import Cast, Column
 from schema_spec.policies import POLICIES
-from schema_spec.testing import apply_alignment, evolutions, specs, tables
+from schema_spec.testing import apply_alignment, evolutions, specs, table_from_rows, tables
 
 examples = settings(max_examples=40, deadline=None)
 plain_specs = specs(variant=False, table_fields=False)
@@ -192,11 +207,94 @@ def test_nested_fields_one_by_one():
     assert [each.action for each in alignment.columns] == ["nested", "cast"]
 
 
-def test_maps_keep_nested_values():
-    old = table(ColumnSpec("m", "map<string, struct<a: long>>"))
-    new = table(ColumnSpec("m", "map<string, struct<a: long, b: long>>"))
-    with pytest.raises(EvolutionError, match="maps keep their type"):
+def test_values_of_maps_one_by_one():
+    old = table(ColumnSpec("m", "map<string, struct<a: integer, c: string>>"))
+    new = table(ColumnSpec("m", "map<string, struct<b: date, a: long>>"))
+    found = {(each.path, each.kind) for each in old.diff(new).entries}
+    assert found == {
+        ("m.value.a", "type-widened"),
+        ("m.value.b", "column-added"),
+        ("m.value.c", "column-dropped"),
+    }
+    rows = [{"m": [("k", {"a": 1, "c": "x"}), ("l", None)]}, {"m": None}, {"m": []}]
+    aligned = apply_alignment(new.alignment(old, policy="any"), table_from_rows(rows, old), new)
+    assert aligned.to_pylist() == [{"m": [("k", {"b": None, "a": 1}), ("l", None)]}, {"m": None}, {"m": []}]
+
+
+@pytest.mark.parametrize("held", [ArrayType, lambda kind: MapType("string", kind)])
+def test_fields_inside_lists_and_maps_keep_their_names(held):
+    fields = (ColumnSpec("a", "integer", field_id=1), ColumnSpec("b", "long", field_id=2))
+    old = table(ColumnSpec("m", held(StructType(fields))))
+    new = table(ColumnSpec("m", held(StructType((replace(fields[0], name="z"), fields[1])))))
+    assert [each.kind for each in old.diff(new).entries] == ["type-incompatible"]
+    with pytest.raises(EvolutionError, match="keep their names"):
         new.alignment(old, policy="any")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("array<map<string, struct<a: long>>>", "array<map<string, struct<a: long, b: long>>>"),
+        ("map<string, map<string, array<long>>>", "map<string, map<string, array<string>>>"),
+        ("map<struct<a: long>, long>", "map<struct<a: long, b: long>, long>"),
+        ("map<string, long>", "map<long, long>"),
+    ],
+)
+def test_maps_that_cannot_be_put_together_anew(old, new):
+    with pytest.raises(EvolutionError, match="type-incompatible"):
+        table(ColumnSpec("m", new)).alignment(table(ColumnSpec("m", old)), policy="any")
+
+
+STORED_OTHERWISE = [
+    (pa.large_string(), "string", ["a", None]),
+    (pa.string_view(), "string", ["a", None]),
+    (pa.dictionary(pa.int8(), pa.string()), "string", ["a", None]),
+    (pa.binary(2), "binary", [b"ab", None]),
+    (pa.uint32(), "long", [2**32 - 1, None]),
+    (pa.float16(), "float", [1.5, None]),
+    (pa.date64(), "date", [dt.date(2020, 1, 1), None]),
+    (pa.timestamp("s"), "timestamp_ntz", [dt.datetime(2020, 1, 1), None]),
+    (pa.timestamp("us", "Asia/Tokyo"), "timestamp", [dt.datetime(2020, 1, 1, tzinfo=dt.UTC), None]),
+    (pa.decimal256(38, 2), "decimal(38,2)", [Decimal("1.25"), None]),
+    (pa.list_(pa.int8(), 2), "array<byte>", [[1, None], None]),
+    (pa.large_list(pa.string_view()), "array<string>", [["a", None], None]),
+    (pa.struct([("x", pa.large_string())]), "struct<x: string>", [{"x": "a"}, None]),
+    (pa.map_(pa.string(), pa.uint8()), "map<string, short>", [[("a", 255)], None]),
+]
+
+
+@pytest.mark.parametrize(
+    ("arrow", "kind", "values"), STORED_OTHERWISE, ids=[str(each[0]) for each in STORED_OTHERWISE]
+)
+def test_data_stored_otherwise_is_cast(arrow, kind, values):
+    spec = table(ColumnSpec("a", kind), evolution="strict")
+    data = pa.table({"a": pa.array(values, arrow)})
+    alignment = spec.alignment(data.schema)
+    assert [each.action for each in alignment.columns] == ["cast"]
+    assert not alignment.is_identity
+    aligned = apply_alignment(alignment, data, spec)
+    assert aligned.schema == spec.to_arrow()
+    assert aligned["a"].to_pylist() == values
+
+
+def test_nanoseconds_are_not_cut():
+    spec = table(ColumnSpec("a", "timestamp"))
+    fine = pa.schema([("a", pa.timestamp("ns", "UTC"))])
+    with pytest.raises(EvolutionError, match="needs policy"):
+        spec.alignment(fine)
+    alignment = spec.alignment(fine, policy="any")
+    assert (alignment.columns[0].action, len(alignment.checks)) == ("checked", 1)
+    for nested in (pa.list_(pa.timestamp("ns", "UTC")), pa.struct([("x", pa.timestamp("ns"))])):
+        schema = pa.schema([("a", nested)])
+        with pytest.raises(EvolutionError, match="would be cut"):
+            TableSpec.from_arrow("t", schema).alignment(schema, policy="any")
+
+
+def test_a_default_that_is_computed_may_be_null():
+    old = table(A)
+    new = table(A, ColumnSpec("b", "long", nullable=False, default=SqlExpression("nullif(1, 1)")))
+    assert new.alignment(old).checks == ("CAST((nullif(1, 1)) AS BIGINT) IS NOT NULL",)
+    assert ColumnSpec("b", "long", default=SqlExpression("null")).default is None
 
 
 def test_a_column_recreated_under_its_name_is_another_column():

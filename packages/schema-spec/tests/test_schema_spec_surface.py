@@ -274,7 +274,7 @@ def test_foreign_metadata_and_extension_types_survive():
 def test_constraints_from_delta_are_what_delta_says():
     spec = TableSpec("t", [ColumnSpec("a", "long")], constraints=[Range("r", "a", 0)])
     delta = spec.to_delta()
-    assert delta.configuration["delta.constraints.r"] == '("a" IS NULL OR "a" >= 0)'
+    assert delta.configuration["delta.constraints.r"] == "(`a` IS NULL OR `a` >= 0)"
     changed = dict(delta.configuration) | {"delta.constraints.r": "a >= 5"}
     (constraint,) = TableSpec.from_delta(delta, configuration=changed).constraints
     assert constraint == schema_spec.Check("r", "a >= 5")

@@ -4,7 +4,7 @@ from schema_spec._ddl import TableDdl, parse_ddl
 from schema_spec._delta import DeltaSchema
 from schema_spec.alignment import Alignment, ColumnAlignment
 from schema_spec.audit import violations_sql
-from schema_spec.columns import ColumnSpec, SqlExpression, StructType
+from schema_spec.columns import ColumnSpec, StructType
 from schema_spec.constraints import AcceptedValues, Check, Constraint, Range, constraint_sql
 from schema_spec.diff import Difference, SchemaDiff
 from schema_spec.errors import (
@@ -37,6 +37,7 @@ from schema_spec.types import (
     PrimitiveType,
     SemanticType,
     SpanId,
+    SqlExpression,
 )
 
 __all__ = [

@@ -10,18 +10,23 @@ import msgspec
 import pyarrow as pa
 
 from schema_spec import _metadata
-from schema_spec.columns import EXTENSION_METADATA, EXTENSION_NAME, ColumnSpec, StructType
+from schema_spec.columns import ColumnSpec, StructType
 from schema_spec.errors import SpecError, SpecFieldError, SpecTypeError
 from schema_spec.table import TableSpec
 from schema_spec.types import (
+    EXTENSION_METADATA,
+    EXTENSION_NAME,
     EXTENSION_PREFIX,
+    MAX_DEPTH,
     PREDEFINED,
+    VARIANT_EXTENSIONS,
     ArrayType,
     DataType,
     DecimalType,
     MapType,
     PrimitiveType,
     SemanticType,
+    nesting,
     strip_semantic,
 )
 
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
 _TABLE: Final = "schema_spec.table"
 _PROPERTY: Final = "arrow.metadata."
 _VARIANT: Final = "arrow.parquet.variant"
-_VARIANT_NAMES: Final = (_VARIANT, "parquet.variant")
+_KEPT_IN_VALUES: Final = {EXTENSION_NAME, EXTENSION_METADATA, _metadata.PARQUET_ID}
 _VARIANT_STORAGE: Final = pa.struct(
     [pa.field("metadata", pa.binary(), nullable=False), pa.field("value", pa.binary(), nullable=False)]
 )
@@ -182,32 +187,68 @@ def from_arrow(name: str, schema: pa.Schema) -> TableSpec:
     """Make a contract from an Arrow schema."""
     from schema_spec._wire import column_to_builtins, from_builtins
 
-    arrow = schema if isinstance(schema, pa.Schema) else _import(schema)
+    arrow = as_schema(schema)
     columns = [_column(arrow.field(index), f"columns[{index}]") for index in range(len(arrow))]
     metadata = _decoded(arrow.metadata, "the schema")
     table: dict[str, Any] = _table_fields(metadata.pop(_TABLE, "{}"))
-    if metadata:
+    properties = table.get("properties", {})
+    if metadata and isinstance(properties, dict):
         foreign = {_PROPERTY + key: value for key, value in metadata.items()}
-        table["properties"] = table.get("properties", {}) | foreign
+        table["properties"] = cast("dict[str, Any]", properties) | foreign
     if not table:
         return TableSpec(name, columns)
     return from_builtins({"name": name, "columns": [column_to_builtins(each) for each in columns], **table})
 
 
-def _import(schema: object) -> pa.Schema:
+def as_schema(schema: object) -> pa.Schema:
+    """Return an Arrow schema, of whatever library."""
+    if isinstance(schema, pa.Schema):
+        return schema
     if not hasattr(schema, "__arrow_c_schema__"):
         raise SpecFieldError(
-            "not an Arrow schema", f"it is a {type(schema).__name__}", "Give a pyarrow.Schema or the like."
+            "not an Arrow schema",
+            f"it is a {type(schema).__name__}",
+            "Give a pyarrow.Schema or the like.",
+            value=schema,
         )
     return pa.schema(cast("Any", schema))
+
+
+def is_stored_as(arrow: pa.DataType, kind: DataType) -> bool:
+    """Tell whether an Arrow type is what a contract stores a type in, whatever extension is over it."""
+    plain: Any = arrow.storage_type if isinstance(arrow, pa.BaseExtensionType) else arrow
+    kind = strip_semantic(kind)
+    if isinstance(kind, ArrayType):
+        return pa.types.is_list(plain) and is_stored_as(plain.value_type, kind.element)
+    if isinstance(kind, MapType):
+        keys = pa.types.is_map(plain) and is_stored_as(plain.key_type, kind.key)
+        return keys and is_stored_as(plain.item_type, kind.value)
+    if isinstance(kind, StructType):
+        return all(is_stored_as(plain.field(n).type, each.type) for n, each in enumerate(kind.fields))
+    return plain == storage_type(kind)
+
+
+def counts_nanoseconds(arrow: Any) -> bool:
+    """Tell whether a type has timestamps of nanoseconds in it."""
+    if isinstance(arrow, pa.BaseExtensionType):
+        return counts_nanoseconds(arrow.storage_type)
+    if pa.types.is_timestamp(arrow):
+        return arrow.unit == "ns"
+    if pa.types.is_dictionary(arrow):
+        return counts_nanoseconds(arrow.value_type)
+    return any(counts_nanoseconds(arrow.field(n).type) for n in range(arrow.num_fields))
 
 
 def _table_fields(text: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise SpecFieldError(
-            f"schema metadata {_TABLE} is damaged", str(error), "Remove it or write the schema anew."
+            f"schema metadata {_TABLE} is damaged",
+            str(error),
+            "Remove it or write the schema anew.",
+            path=_TABLE,
+            value=text,
         ) from None
 
 
@@ -225,9 +266,22 @@ def _column(field: pa.Field[Any], path: str) -> ColumnSpec:
         metadata = _metadata.from_text(_decoded(field.metadata, f"field {field.name!r}"))
         nested = _metadata.nested_names(metadata.pop(_metadata.NESTED, {}))
         kind = _named(_from_type(field.type, metadata), nested, "")
+        if nesting(kind, MAX_DEPTH) > MAX_DEPTH:
+            raise _too_deep(field)
         return _metadata.column_from_metadata(field.name, kind, field.nullable, metadata)
     except SpecError as error:
         raise error.at(path) from None
+    except RecursionError:
+        raise _too_deep(field).at(path) from None
+
+
+def _too_deep(field: pa.Field[Any]) -> SpecTypeError:
+    return SpecTypeError(
+        f"field {field.name!r} is nested deeper than {MAX_DEPTH}",
+        fix="Flatten it.",
+        path="type",
+        value=field.name,
+    )
 
 
 def _from_type(arrow: pa.DataType, metadata: dict[str, Any]) -> DataType:
@@ -238,13 +292,13 @@ def _from_type(arrow: pa.DataType, metadata: dict[str, Any]) -> DataType:
             metadata[EXTENSION_METADATA] = _serialized(arrow)
         arrow = arrow.storage_type
     extension = metadata.get(EXTENSION_NAME)
-    if extension in _VARIANT_NAMES:
+    if extension in VARIANT_EXTENSIONS and _is_variant(arrow):
         metadata.pop(EXTENSION_NAME)
         metadata.pop(EXTENSION_METADATA, None)
         return PrimitiveType("variant")
     kind = from_storage(arrow)
     foreign = extension is not None and not str(extension).startswith(EXTENSION_PREFIX)
-    if foreign and storage_type(kind) != arrow:
+    if extension in VARIANT_EXTENSIONS or (foreign and storage_type(kind) != arrow):
         raise SpecTypeError(
             f"no Delta type holds {extension} over {arrow}",
             f"it would be stored as {storage_type(kind)}",
@@ -252,6 +306,14 @@ def _from_type(arrow: pa.DataType, metadata: dict[str, Any]) -> DataType:
             value=str(arrow),
         )
     return kind
+
+
+def _is_variant(arrow: pa.DataType) -> bool:
+    """Tell whether a type stores variants whole; shredded ones, in more fields, have no place in Delta."""
+    if not pa.types.is_struct(arrow) or arrow.num_fields != _VARIANT_STORAGE.num_fields:
+        return False
+    fields = {each.name: from_storage(each.type).text for each in cast("pa.StructType", arrow).fields}
+    return fields == {"metadata": "binary", "value": "binary"}
 
 
 def _named(kind: DataType, nested: Mapping[str, str], path: str) -> DataType:
@@ -327,6 +389,12 @@ def _from_value(field: pa.Field[Any]) -> DataType:
     """Return the type of list elements, map keys or values, which keep no metadata but extensions."""
     metadata = _metadata.from_text(_decoded(field.metadata, f"field {field.name!r}"))
     kind = _from_type(field.type, metadata)
+    if lost := sorted(metadata.keys() - _KEPT_IN_VALUES):
+        raise SpecTypeError(
+            f"metadata inside a list or map: {', '.join(lost)}",
+            fix="Remove it with field.with_metadata, or put it on the column.",
+            value=lost[0],
+        )
     extension = metadata.get(EXTENSION_NAME)
     if extension is None:
         return kind

@@ -10,9 +10,16 @@ from msgspec import Struct
 
 from schema_spec._frozen import FrozenDict
 from schema_spec._metadata import default_sql
-from schema_spec.columns import ColumnSpec, SqlExpression, StructType
+from schema_spec.columns import ColumnSpec, StructType
 from schema_spec.constraints import Check
-from schema_spec.errors import ExtraMissingError, SpecError, SpecFieldError, SpecSyntaxError, SpecTypeError
+from schema_spec.errors import (
+    ExtraMissingError,
+    SpecError,
+    SpecFieldError,
+    SpecSyntaxError,
+    SpecTypeError,
+    shown,
+)
 from schema_spec.expressions import quote
 from schema_spec.table import TableSpec
 from schema_spec.types import (
@@ -22,6 +29,7 @@ from schema_spec.types import (
     MapType,
     PrimitiveType,
     SemanticType,
+    SqlExpression,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +75,8 @@ _PARSED_NAMES: Final = {
     "TIMESTAMPLTZ": "timestamp",
     "VARIANT": "variant",
 }
+_SINGLE_BITS: Final = 24  # FLOAT(p) with more is a double
+_FINEST: Final = 6  # digits of a second that Delta keeps
 _FIX: Final = (
     "Write CREATE EXTERNAL TABLE name (columns) STORED AS DELTATABLE LOCATION '…' OPTIONS ('key' 'value')."
 )
@@ -114,16 +124,16 @@ def to_ddl(spec: TableSpec, location: str, options: Mapping[str, str]) -> str:
 def _check_option(key: str, value: object) -> None:
     if not isinstance(value, str):
         raise SpecFieldError(
-            f"option {key!r} is not text", f"it is {value!r}", "Write it as text.", value=value
+            f"option {shown(key)} is not text", f"it is {shown(value)}", "Write it as text.", value=value
         )
-    if key.startswith(_SESSION_PREFIX):
+    if key.lower().startswith(_SESSION_PREFIX):
         raise SpecFieldError(
-            f"option {key!r} is a setting of the session",
+            f"option {shown(key)} is a setting of the session",
             fix="Give scan options of this table only.",
             value=key,
         )
     if key == _CONTRACT:
-        raise SpecFieldError(f"option {key!r} is reserved", fix="Leave it out.", value=key)
+        raise SpecFieldError(f"option {shown(key)} is reserved", fix="Leave it out.", value=key)
 
 
 def _said(spec: TableSpec) -> TableSpec | None:
@@ -249,6 +259,7 @@ class _Clauses:
         self.location = ""
         self.options: dict[str, str] = {}
         self.partition_by: tuple[str, ...] = ()
+        self.met: set[str] = set()
         self._expect("CREATE", "EXTERNAL", "TABLE")
         self._accept("IF", "NOT", "EXISTS")
         start = self.at
@@ -261,13 +272,13 @@ class _Clauses:
             self._clause()
         if self._kind() == "SEMICOLON":
             self.at += 1
-        if self._kind() != "END" or not self.location:
+        if self._kind() != "END" or not self.location or "STORED" not in self.met:
             self._fail()
 
     def _fail(self) -> NoReturn:
         found = self.tokens[self.at].text if self.at < len(self.tokens) else "the end"
         raise SpecSyntaxError(
-            "not a CREATE EXTERNAL TABLE statement", f"found {found!r}", _FIX, value=self.sql
+            "not a CREATE EXTERNAL TABLE statement", f"found {shown(found)}", _FIX, value=self.sql
         )
 
     def _kind(self) -> str:
@@ -302,6 +313,10 @@ class _Clauses:
         return self.tokens[self.at - 1].text
 
     def _clause(self) -> None:
+        clause = self.tokens[self.at].text.upper()
+        if clause in self.met:
+            self._fail()
+        self.met.add(clause)
         if self._accept("STORED", "AS"):
             self._expect("DELTATABLE")
         elif self._accept("LOCATION"):
@@ -309,7 +324,15 @@ class _Clauses:
         elif self._accept("PARTITIONED BY"):  # one token
             self.partition_by = tuple(self._list(self._name))
         elif self._accept("OPTIONS"):
-            self.options = dict(self._list(self._option))
+            for key, value in self._list(self._option):
+                if self.options.setdefault(key, value) != value:
+                    raise SpecFieldError(
+                        f"option {shown(key)} has two values",
+                        f"{shown(self.options[key])} and {shown(value)}",
+                        "Keep one.",
+                        path=f"options[{shown(key)}]",
+                        value=value,
+                    )
         else:
             self._fail()
 
@@ -325,9 +348,10 @@ class _Clauses:
         return self._string(), self._string()
 
     def _name(self) -> str:
-        if self._kind() not in ("VAR", "IDENTIFIER"):
+        token = self.tokens[self.at] if self.at < len(self.tokens) else None
+        # Words such as date are keywords to the tokenizer, and names all the same.
+        if token is None or not (token.token_type.name == "IDENTIFIER" or token.text.isidentifier()):
             self._fail()
-        token = self.tokens[self.at]
         self.at += 1
         return token.text if token.token_type.name == "IDENTIFIER" else token.text.lower()
 
@@ -340,6 +364,8 @@ def _tokens(sql: str) -> list[Any]:
         raise ExtraMissingError(
             "reading DDL needs sqlglot", "it is not installed", "Install schema-spec[ddl]."
         ) from None
+    if not isinstance(cast("object", sql), str):
+        raise SpecSyntaxError("the DDL is not text", f"it is {shown(sql)}", _FIX, value=sql)
     try:
         return list(Tokenizer().tokenize(sql))
     except (SqlglotError, RecursionError) as error:
@@ -387,6 +413,8 @@ class _TableReader:
         if isinstance(item, exp.ColumnDef):
             self.columns.append(self._column(item))
         elif isinstance(item, exp.PrimaryKey):
+            if self.primary_key:
+                raise SpecSyntaxError("the DDL has two primary keys", fix="Keep one.", value=item.sql())
             self.primary_key = tuple(_identifier(each) for each in item.expressions)
         elif isinstance(item, exp.Constraint):
             for each in item.expressions:
@@ -397,7 +425,9 @@ class _TableReader:
         elif isinstance(item, exp.CheckColumnConstraint):
             self.constraints.append(Check(f"check_{len(self.constraints) + 1}", item.this.sql()))
         else:
-            raise SpecSyntaxError(f"no place for {item.sql()!r} in a contract", fix=_FIX, value=item.sql())
+            raise SpecSyntaxError(
+                f"no place for {shown(item.sql())} in a contract", fix=_FIX, value=item.sql()
+            )
 
     def _column(self, item: Any) -> ColumnSpec:
         from sqlglot import exp
@@ -406,11 +436,13 @@ class _TableReader:
         fields: dict[str, Any] = {}
         for constraint in item.args.get("constraints") or []:
             rule = constraint.kind
-            if isinstance(rule, exp.NotNullColumnConstraint):
+            if isinstance(rule, exp.CheckColumnConstraint):
+                self.read(rule)
+            elif isinstance(rule, exp.NotNullColumnConstraint):
                 fields["nullable"] = bool(rule.args.get("allow_null"))
             elif isinstance(rule, exp.CommentColumnConstraint):
                 fields["comment"] = rule.this.this
-            elif isinstance(rule, exp.DefaultColumnConstraint):
+            elif isinstance(rule, exp.DefaultColumnConstraint) and "default" not in fields:
                 fields["default"] = _default(rule.this)
             elif isinstance(rule, exp.PrimaryKeyColumnConstraint):
                 self.primary_key = (*self.primary_key, name)
@@ -418,7 +450,7 @@ class _TableReader:
                 fields["generated"] = rule.args["expression"].sql()
             else:
                 raise SpecSyntaxError(
-                    f"no place for {rule.sql()!r} in a contract", fix=_FIX, value=rule.sql()
+                    f"no place for {shown(rule.sql())} in a contract", fix=_FIX, value=rule.sql()
                 )
         return ColumnSpec(name, kind, **fields)
 
@@ -460,7 +492,10 @@ def _read_type(node: Any) -> DataType:
     if name == "DECIMAL":
         numbers = [int(each.name) for each in inner]
         return DecimalType(*numbers) if numbers else DecimalType(10, 0)
-    if name not in _PARSED_NAMES:
+    if name == "FLOAT" and inner and int(inner[0].name) > _SINGLE_BITS:
+        return PrimitiveType("double")
+    too_fine = name.startswith("TIMESTAMP") and bool(inner) and int(inner[0].name) > _FINEST
+    if name not in _PARSED_NAMES or too_fine:
         raise SpecTypeError(
             f"no Delta type for SQL's {node.sql()}", fix="Use another type.", value=node.sql()
         )
@@ -474,6 +509,12 @@ def _read_field(node: Any) -> ColumnSpec:
         raise SpecTypeError(
             "a field of a struct has no name", fix="Write STRUCT<name TYPE>.", value=node.sql()
         )
-    rules = [constraint.kind for constraint in node.args.get("constraints") or []]
-    required = any(isinstance(each, exp.NotNullColumnConstraint) for each in rules)
-    return ColumnSpec(_identifier(node.this), _read_type(node.args.get("kind")), nullable=not required)
+    fields: dict[str, Any] = {}
+    for rule in [constraint.kind for constraint in node.args.get("constraints") or []]:
+        if isinstance(rule, exp.NotNullColumnConstraint):
+            fields["nullable"] = bool(rule.args.get("allow_null"))
+        elif isinstance(rule, exp.CommentColumnConstraint):
+            fields["comment"] = rule.this.this
+        else:
+            raise SpecSyntaxError(f"no place for {shown(rule.sql())} in a struct", fix=_FIX, value=rule.sql())
+    return ColumnSpec(_identifier(node.this), _read_type(node.args.get("kind")), **fields)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import msgspec
 
 from schema_spec import _metadata
+from schema_spec._column_checks import as_mapping
 from schema_spec.columns import ColumnSpec, StructType
-from schema_spec.constraints import Check, constraint_sql
-from schema_spec.errors import SpecError, SpecFieldError, SpecSyntaxError, SpecTypeError
+from schema_spec.constraints import AcceptedValues, Check, Range, constraint_sql, find_subject
+from schema_spec.errors import SpecError, SpecFieldError, SpecSyntaxError, SpecTypeError, shown
 from schema_spec.table import TableSpec
 from schema_spec.types import (
+    MAX_DEPTH,
     PRIMITIVES,
     ArrayType,
     DataType,
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 _CONSTRAINT: Final = "delta.constraints."
 _CONTRACT: Final = "schema_spec.contract"
 _DECIMAL = re.compile(r"decimal\(\s*(\d{1,9})\s*,\s*(-?\d{1,9})\s*\)\Z")
-_MAX_DEPTH: Final = 64
 
 
 class DeltaSchema(str):
@@ -180,14 +181,14 @@ def from_delta(
     values = _decode(schema)
     _require(values.get("type") == "struct", "a Delta schema is not a struct", values.get("type"), "type")
     columns = [_read_field(each, f"fields[{index}]", 0) for index, each in enumerate(_list(values, "fields"))]
-    config = dict(given.configuration if configuration is None else configuration)
+    config = _properties(given.configuration if configuration is None else configuration)
     rest = _rest(config.pop(_CONTRACT, "{}"))
     checks = {key: config.pop(key) for key in list(config) if key.startswith(_CONSTRAINT)}
     return TableSpec(
         name or given.name or "table",
         columns,
         primary_key=_names(rest, "primary_key"),
-        partition_by=given.partition_columns if partition_columns is None else tuple(partition_columns),
+        partition_by=given.partition_columns if partition_columns is None else partition_columns,
         constraints=_constraints(checks, rest, {column.name: column for column in columns}),
         evolution=rest.get("evolution", "additive"),
         comment=given.description if description is None else description,
@@ -195,14 +196,19 @@ def from_delta(
     )
 
 
+def _properties(given: object) -> dict[str, str]:
+    return dict(cast("Mapping[str, str]", as_mapping(given, "configuration", "table properties")))
+
+
 def _decode(schema: str | bytes | Mapping[str, object]) -> Mapping[str, Any]:
     if isinstance(schema, Mapping):
         return schema
     try:
         values: object = msgspec.json.decode(str(schema) if isinstance(schema, str) else schema)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        found = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise SpecSyntaxError(
-            "the Delta schema is not JSON", str(error), "Give the table's schemaString."
+            "the Delta schema is not JSON", found, "Give the table's schemaString.", value=schema
         ) from None
     if not isinstance(values, dict):
         raise SpecSyntaxError(
@@ -239,8 +245,8 @@ def _constraints(
     remaining = {key.removeprefix(_CONSTRAINT): sql for key, sql in checks.items()}
     found: list[Constraint] = []
     for constraint in decode_constraints(rest.get("constraints", [])):
-        column = getattr(constraint, "column", None)
-        if column in columns and remaining.get(constraint.name) == constraint_sql(constraint, columns):
+        known = isinstance(constraint, Range | AcceptedValues) and find_subject(constraint.column, columns)
+        if known and remaining.get(constraint.name) == constraint_sql(constraint, columns):
             remaining.pop(constraint.name)
             found.append(constraint)
     return found + [Check(name, sql) for name, sql in remaining.items()]
@@ -264,8 +270,8 @@ def _read_field(value: object, path: str, depth: int) -> ColumnSpec:
 
 
 def _read_type(value: object, depth: int, nested: dict[str, str], path: str) -> DataType:
-    if depth > _MAX_DEPTH:
-        raise SpecTypeError(f"a type nested deeper than {_MAX_DEPTH}", fix="Flatten it.")
+    if depth > MAX_DEPTH:
+        raise SpecTypeError(f"a type nested deeper than {MAX_DEPTH}", fix="Flatten it.")
     kind = (
         _read_object(cast("dict[str, Any]", value), depth, nested, path) if isinstance(value, dict) else None
     )
@@ -280,9 +286,12 @@ def _read_name(value: object) -> DataType:
             return PrimitiveType(value)
         if match := _DECIMAL.match(value):
             return DecimalType(int(match[1]), int(match[2]))
+        if value == "decimal":  # what Spark calls decimal(10,0), its default
+            return DecimalType(10, 0)
     raise SpecTypeError(
-        f"no Delta type {value!r}",
+        f"no Delta type {shown(value)}",
         fix=f"Use {', '.join(PRIMITIVES)}, decimal, array, map or struct.",
+        path="type",
         value=value,
     )
 
@@ -317,5 +326,5 @@ def _list(values: Mapping[str, Any], key: str) -> list[object]:
 def _require(holds: bool, what: str, value: object, path: str) -> None:
     if not holds:
         raise SpecFieldError(
-            what, f"it is {value!r}", "Write what the Delta protocol says.", path=path, value=value
+            what, f"it is {shown(value)}", "Write what the Delta protocol says.", path=path, value=value
         )

@@ -21,3 +21,6 @@ class FrozenDict(dict[str, Any]):
 
 
 EMPTY = FrozenDict()
+# An ordinary column, with nothing but name, type, nullability and comment, has EMPTY for its metadata; any
+# other without metadata has NOTHING. One look tells them apart, and contracts may have thousands of columns.
+NOTHING = FrozenDict()

@@ -8,71 +8,76 @@ from typing import TYPE_CHECKING, cast
 from msgspec import msgpack
 
 from schema_spec._frozen import EMPTY
-from schema_spec.columns import EXTENSION_METADATA, EXTENSION_NAME, SqlExpression, StructType
+from schema_spec.columns import StructType
 from schema_spec.constraints import AcceptedValues, Check, Range
-from schema_spec.types import ArrayType, DecimalType, MapType, PrimitiveType, SemanticType
+from schema_spec.types import (
+    EXTENSION_METADATA,
+    EXTENSION_NAME,
+    ArrayType,
+    DecimalType,
+    MapType,
+    PrimitiveType,
+    SemanticType,
+    SqlExpression,
+)
 
 if TYPE_CHECKING:
     from schema_spec.columns import ColumnSpec
     from schema_spec.table import TableSpec
     from schema_spec.types import DataType
 
-_FORMAT = "schema_spec/1"
-_NO_EXTENSION = (None, None)
-_NOTHING_MORE = (None, None, None, *_NO_EXTENSION)
+_FORMAT = "schema_spec/2"
+_NOTHING_MORE = (None,) * 5
+_Known = dict[int, object]  # by the identity of the type object, which the contract keeps alive
 
 
 def identity_hash(spec: TableSpec) -> str:
     """Return the hexadecimal SHA-256 of the contract's canonical msgpack."""
     constraints = [_constraint(each) for each in spec.constraints]
-    payload = (_FORMAT, _columns(spec.columns), sorted(spec.primary_key), spec.partition_by, constraints)
+    payload = (_FORMAT, _columns(spec.columns, {}), sorted(spec.primary_key), spec.partition_by, constraints)
     return hashlib.sha256(msgpack.encode(payload)).hexdigest()
 
 
-def _columns(columns: tuple[ColumnSpec, ...]) -> list[tuple[object, ...]]:
-    """Return one row per column: name, type, nullability, and what only few columns have besides."""
-    return [
-        (
-            column.name,
-            kind.name if type(kind := column.type) is PrimitiveType else _type(kind),
-            column.nullable,
-        )
-        if column.default is None
-        and column.semantic is None
-        and column.generated is None
-        and column.metadata is EMPTY
-        else _row(column)
-        for column in columns
-    ]
+def _columns(columns: tuple[ColumnSpec, ...], known: _Known) -> tuple[object, ...]:
+    """Return names, types and nullability, and what only few columns have besides, by name."""
+    kinds = [column.type for column in columns]
+    types = [kind.name if type(kind) is PrimitiveType else _type(kind, known) for kind in kinds]
+    special = [column for column in columns if column.metadata is not EMPTY]
+    more = [(column.name, *each) for column in special if (each := _more(column)) != _NOTHING_MORE]
+    return ([column.name for column in columns], types, [column.nullable for column in columns], more)
 
 
-def _row(column: ColumnSpec) -> tuple[object, ...]:
+def _more(column: ColumnSpec) -> tuple[object, ...]:
     semantic, generated, metadata = column.semantic, column.generated, column.metadata
-    extension = (
-        _NO_EXTENSION
-        if metadata is EMPTY
-        else (metadata.get(EXTENSION_NAME), metadata.get(EXTENSION_METADATA))
+    default: object = column.default
+    extension = (metadata.get(EXTENSION_NAME), metadata.get(EXTENSION_METADATA)) if metadata else (None, None)
+    return (
+        ("sql", default.sql) if isinstance(default, SqlExpression) else default,
+        semantic and semantic.name,
+        generated and generated.sql,
+        *extension,
     )
-    more = (_value(column.default), semantic and semantic.name, generated and generated.sql, *extension)
-    base = (column.name, _type(column.type), column.nullable)
-    return base if more == _NOTHING_MORE else (*base, *more)
 
 
-def _value(value: object) -> object:
-    return ("sql", value.sql) if isinstance(value, SqlExpression) else value
+def _type(kind: DataType, known: _Known) -> object:
+    """Return what a type means; `known` has the types met before, which columns of a table tend to share."""
+    found = known.get(id(kind))
+    if found is None:
+        found = known[id(kind)] = _meaning(kind, known)
+    return found
 
 
-def _type(kind: DataType) -> object:
+def _meaning(kind: DataType, known: _Known) -> object:
     if isinstance(kind, DecimalType):
         return (kind.precision, kind.scale)
     if isinstance(kind, ArrayType):
-        return ("array", _type(kind.element), kind.contains_null)
+        return ("array", _type(kind.element, known), kind.contains_null)
     if isinstance(kind, MapType):
-        return ("map", _type(kind.key), _type(kind.value), kind.value_contains_null)
+        return ("map", _type(kind.key, known), _type(kind.value, known), kind.value_contains_null)
     if isinstance(kind, StructType):
-        return ("struct", _columns(kind.fields))
+        return ("struct", _columns(kind.fields, known))
     if isinstance(kind, SemanticType):
-        return ("semantic", kind.name, _type(kind.storage))
+        return ("semantic", kind.name, _type(kind.storage, known))
     return kind.text
 
 

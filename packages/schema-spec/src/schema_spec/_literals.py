@@ -6,11 +6,12 @@ import datetime as dt
 import math
 import re
 from decimal import Decimal, InvalidOperation, localcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from schema_spec.columns import SqlExpression
-from schema_spec.errors import DefaultError
-from schema_spec.types import DataType, DecimalType, PrimitiveType
+from schema_spec._text import is_text
+from schema_spec.errors import DefaultError, shown
+from schema_spec.types import DataType, DecimalType, PrimitiveType, SqlExpression
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,24 +28,34 @@ _SPECIAL: Final = {
 }
 _SQL_TYPED = re.compile(r"(DATE|TIMESTAMP|TIMESTAMPTZ|X)\s*'([^']*)'\Z", re.IGNORECASE)
 _SQL_CAST = re.compile(r"CAST\('([^']*)' AS (DOUBLE|REAL|DECIMAL\(\d+,\d+\))\)\Z", re.IGNORECASE)
+_TOO_FINE = re.compile(r"[.,]\d{6}\d*[1-9]")
 _SQL_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?\Z")
 
 
-def canonical_default(column: str, kind: DataType, value: object) -> Literal | SqlExpression:
-    """Return the default in the one form that a column of this type keeps it in."""
-    if isinstance(value, SqlExpression):
-        literal = literal_from_sql(kind, value.sql)
-        return value if literal is None else literal
+def canonical_default(column: str, kind: DataType, value: object) -> Literal | SqlExpression | None:
+    """Return the default in the one form that a column of this type keeps it in; null is no default."""
     try:
+        if type(value) is int or (type(value) is str and len(value) <= _REMEMBERED_LENGTH):
+            return _remembered(kind, value)
+        if isinstance(value, SqlExpression):
+            return _spelled_out(kind, value)
         return canonical_literal(kind, value)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise DefaultError(
-            f"column {column!r} of type {kind.text} cannot default to {value!r}",
+            f"column {column!r} of type {kind.text} cannot default to {shown(value)}",
             str(error),
             'Give a value of that type, or SQL as { sql = "…" }.',
             path="default",
             value=value,
         ) from None
+
+
+def _spelled_out(kind: DataType, value: SqlExpression) -> Literal | SqlExpression | None:
+    """Return the literal that SQL text spells out, or the text where it computes."""
+    if value.sql.strip().upper() == "NULL":
+        return None
+    literal = literal_from_sql(kind, value.sql)
+    return value if literal is None else literal
 
 
 def canonical_literal(kind: DataType, value: object) -> Literal:
@@ -54,6 +65,11 @@ def canonical_literal(kind: DataType, value: object) -> Literal:
     if not isinstance(kind, PrimitiveType) or kind.name not in _CANONICAL:
         raise ValueError("no literal can be written for this type")
     return _CANONICAL[kind.name](value)
+
+
+# A contract of many columns repeats few defaults; reading a decimal or a date costs more than finding it.
+_remembered: Final = lru_cache(maxsize=1024, typed=True)(canonical_literal)
+_REMEMBERED_LENGTH: Final = 40
 
 
 def _boolean(value: object) -> bool:
@@ -113,7 +129,7 @@ def _decimal(kind: DecimalType, value: object) -> str:
 
 
 def _string(value: object) -> str:
-    if isinstance(value, str):
+    if isinstance(value, str) and is_text(value):
         return value
     raise ValueError("it is not text")
 
@@ -136,6 +152,8 @@ def _date(value: object) -> str:
 
 def _moment(value: object) -> dt.datetime:
     if isinstance(value, str):
+        if _TOO_FINE.search(value):
+            raise ValueError("it has more than six digits after the second's point")
         return dt.datetime.fromisoformat(value)
     if isinstance(value, dt.datetime):
         return value

@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from schema_spec._literals import Literal, literal_from_sql, literal_to_sql
-from schema_spec.columns import EXTENSION_METADATA, EXTENSION_NAME, ColumnSpec, SqlExpression
-from schema_spec.errors import SpecFieldError
-from schema_spec.types import EXTENSION_PREFIX, DataType, SemanticType
+from schema_spec._literals import Literal, literal_to_sql
+from schema_spec.columns import ColumnSpec
+from schema_spec.errors import SpecFieldError, shown
+from schema_spec.types import (
+    EXTENSION_METADATA,
+    EXTENSION_NAME,
+    EXTENSION_PREFIX,
+    DataType,
+    SemanticType,
+    SqlExpression,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +28,7 @@ PHYSICAL_NAME: Final = "delta.columnMapping.physicalName"
 PARQUET_ID: Final = "PARQUET:field_id"
 JSON_KEYS: Final = "schema_spec.json"
 NESTED: Final = "schema_spec.nested"
+_MANY_DIGITS: Final = 20
 _READ_HERE: Final = (FIELD_ID, NESTED)
 
 
@@ -59,10 +67,9 @@ def column_from_metadata(name: str, kind: DataType, nullable: bool, given: Mappi
     fields: dict[str, Any] = {"comment": metadata.pop("comment", None)}
     default = metadata.pop(DEFAULT, None)
     if default is not None:
-        literal = literal_from_sql(kind, _text(DEFAULT, default))
-        fields["default"] = SqlExpression(default) if literal is None else literal
+        fields["default"] = {"sql": _text(DEFAULT, default)}
     if GENERATED in metadata:
-        fields["generated"] = SqlExpression(_text(GENERATED, metadata.pop(GENERATED)))
+        fields["generated"] = _text(GENERATED, metadata.pop(GENERATED))
     # Parquet numbers columns for purposes of its own; only Delta's id says that columns are mapped by it.
     metadata.pop(PARQUET_ID, None)
     field_id = metadata.pop(FIELD_ID, None)
@@ -81,18 +88,18 @@ def _text(key: str, value: object) -> str:
     if isinstance(value, str):
         return value
     raise SpecFieldError(
-        f"metadata {key} is not text", f"it is {value!r}", "Write SQL text.", path=key, value=value
+        f"metadata {key} is not text", f"it is {shown(value)}", "Write SQL text.", path=key, value=value
     )
 
 
 def _whole(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.isdecimal() and value.isascii():
-        return int(value[:19])
+    if isinstance(value, str) and value.isdecimal() and value.isascii() and len(value) < _MANY_DIGITS:
+        return int(value)
     raise SpecFieldError(
         "a column-mapping id is not a number",
-        f"it is {value!r}",
+        f"it is {shown(value)}",
         "Write a whole number.",
         path=FIELD_ID,
         value=value,
@@ -104,7 +111,7 @@ def nested_names(value: object) -> dict[str, str]:
     try:
         found = msgspec.json.decode(value) if isinstance(value, str) else value
         return msgspec.convert(found, dict[str, str])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise SpecFieldError(f"metadata {NESTED} is damaged", str(error), "Remove it.", path=NESTED) from None
 
 
@@ -134,8 +141,12 @@ def from_text(metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         for key in msgspec.json.decode(noted, type=list[str]):
             values[key] = msgspec.json.decode(values[key])
-    except (msgspec.MsgspecError, KeyError) as error:
+    except (msgspec.MsgspecError, KeyError, RecursionError) as error:
         raise SpecFieldError(
-            "the metadata of a field is damaged", str(error), f"Remove {JSON_KEYS}."
+            "the metadata of a field is damaged",
+            str(error),
+            f"Remove {JSON_KEYS}.",
+            path=JSON_KEYS,
+            value=noted,
         ) from None
     return values

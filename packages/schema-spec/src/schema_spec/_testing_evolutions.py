@@ -13,7 +13,7 @@ from schema_spec.columns import ColumnSpec, StructType
 from schema_spec.diff import column_differences
 from schema_spec.policies import POLICIES, EvolutionPolicy
 from schema_spec.table import TableSpec
-from schema_spec.types import PRIMITIVES, ArrayType, DataType, DecimalType, PrimitiveType
+from schema_spec.types import PRIMITIVES, ArrayType, DataType, DecimalType, MapType, PrimitiveType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,7 +168,7 @@ class _Fields:
         return replace(column, type=self.draw(st.sampled_from(targets)), default=None, semantic=None)
 
     def nest(self, columns: list[ColumnSpec]) -> list[ColumnSpec]:
-        """Change the fields of a struct, or of the structs in a list."""
+        """Change the fields of a struct, or of the structs in a list or map."""
         return self.one(columns, self.nested)
 
     def nested(self, column: ColumnSpec) -> ColumnSpec:
@@ -178,8 +178,15 @@ class _Fields:
             inner = _Fields(self.draw, self.level, in_list=self.in_list)
             return replace(column, type=StructType(tuple(inner.changed(list(kind.fields)))))
         if isinstance(kind, ArrayType) and isinstance(kind.element, StructType):
-            inner = _Fields(self.draw, self.level, in_list=True)
-            fields = inner.changed(list(kind.element.fields))
-            if {each.name for each in fields} & {each.name for each in kind.element.fields}:
-                return replace(column, type=ArrayType(StructType(tuple(fields)), kind.contains_null))
+            return replace(column, type=ArrayType(self.in_lists(kind.element), kind.contains_null))
+        if isinstance(kind, MapType) and isinstance(kind.value, StructType) and not self.in_list:
+            value = self.in_lists(kind.value)
+            return replace(column, type=MapType(kind.key, value, kind.value_contains_null))
         return column
+
+    def in_lists(self, kind: StructType) -> StructType:
+        """Return the structs of a list or a map after one change, which leaves them something in common."""
+        inner = _Fields(self.draw, self.level, in_list=True)
+        fields = inner.changed(list(kind.fields))
+        common = {each.name for each in fields} & {each.name for each in kind.fields}
+        return StructType(tuple(fields)) if common else kind

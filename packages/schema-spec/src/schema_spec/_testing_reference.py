@@ -10,7 +10,17 @@ import pyarrow as pa
 
 from schema_spec._arrow import storage_type
 from schema_spec.columns import StructType
-from schema_spec.expressions import Cast, Column, Computed, Constant, Expression, Member, NotNull, Rebuild
+from schema_spec.expressions import (
+    Cast,
+    Column,
+    Computed,
+    Constant,
+    Exact,
+    Expression,
+    Member,
+    NotNull,
+    Rebuild,
+)
 from schema_spec.types import ArrayType, DataType, DecimalType, MapType, strip_semantic
 
 if TYPE_CHECKING:
@@ -88,6 +98,8 @@ def _evaluate(expression: Expression, row: dict[str, Any]) -> Any:
             value = None if literal is None else _literal(kind, literal)
         case Cast(base, kind):
             value = _convert(_evaluate(base, row), kind)
+        case Exact(base):
+            value = _whole_microseconds(_evaluate(base, row))
         case NotNull(base, within):
             value = _evaluate(base, row)
             if value is None and (within is None or _evaluate(within, row) is not None):
@@ -97,6 +109,13 @@ def _evaluate(expression: Expression, row: dict[str, Any]) -> Any:
             value = None if absent else {name: _evaluate(each, row) for name, each in fields}
         case Computed(sql):
             raise NotImplementedError(sql)
+    return value
+
+
+def _whole_microseconds(value: Any) -> Any:
+    """Return a timestamp, which is pandas' own where Python's has no place for its digits."""
+    if getattr(value, "nanosecond", 0):
+        raise ValueError("a timestamp has more than six digits after the second's point")
     return value
 
 
@@ -133,12 +152,14 @@ def _convert(value: Any, kind: DataType) -> Any:
 
 
 def _convert_plain(value: Any, name: str) -> Any:
+    if name == "timestamp" or (name == "timestamp_ntz" and isinstance(value, dt.datetime)):
+        return value
     if name == "string":
         return value.decode() if isinstance(value, bytes) else str(value)
     if name == "binary":
-        return value.encode()
+        return value.encode() if isinstance(value, str) else value
     if name == "timestamp_ntz":
         return dt.datetime.combine(value, dt.time())
     if name == "date":
-        return dt.date.fromisoformat(value)
+        return dt.date.fromisoformat(value) if isinstance(value, str) else value
     return float(value) if name in ("float", "double") else int(value)

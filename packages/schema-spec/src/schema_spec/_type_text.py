@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Final
 
 from schema_spec.columns import ColumnSpec, StructType
-from schema_spec.errors import SpecError, SpecSyntaxError, SpecTypeError, closest
+from schema_spec.errors import SpecError, SpecSyntaxError, SpecTypeError, closest, shown
 from schema_spec.types import (
+    MAX_DEPTH,
     PRIMITIVES,
     ArrayType,
     DataType,
@@ -48,7 +49,6 @@ _NESTED: Final = ("array", "list", "map", "struct", "decimal", "numeric")
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z_][\w.]*)|(?P<quoted>`(?:[^`]|``)*`)|(?P<text>'(?:[^']|'')*')|(?P<number>[0-9]+)|(?P<mark>[<>(),:]))"
 )
-_MAX_DEPTH: Final = 64
 
 
 @lru_cache(maxsize=2048)
@@ -82,7 +82,7 @@ class _Parser:
 
     def _error(self, found: str) -> SpecError:
         return SpecSyntaxError(
-            f"not a type: {_short(self.text)}",
+            f"not a type: {shown(self.text)}",
             found,
             "Write something like long, decimal(10,2) or array<struct<a: long not null>>.",
             value=self.text,
@@ -106,13 +106,13 @@ class _Parser:
     def _take(self, *kinds: str) -> str:
         kind, value = self._peek()
         if kind not in kinds:
-            raise self._error(f"expected a {kinds[0]}, found {value!r}")
+            raise self._error(f"expected a {kinds[0]}, found {shown(value)}")
         self.at += 1
         return value[1:-1].replace("``", "`") if kind == "quoted" else value
 
     def _type(self, depth: int) -> DataType:
-        if depth > _MAX_DEPTH:
-            raise SpecTypeError(f"a type nested deeper than {_MAX_DEPTH}", fix="Flatten it.")
+        if depth > MAX_DEPTH:
+            raise SpecTypeError(f"a type nested deeper than {MAX_DEPTH}", fix="Flatten it.")
         name = self._take("name")
         lower = name.lower()
         if lower in ("array", "list"):
@@ -170,7 +170,3 @@ class _Parser:
         scale = int(self._take("number")[:9]) if self._accept(",") else 0
         self._expect(")")
         return DecimalType(precision, scale)
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 80 else text[:77] + "...")

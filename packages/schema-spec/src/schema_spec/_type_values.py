@@ -6,8 +6,9 @@ from typing import Final, cast
 
 import msgspec
 
-from schema_spec.columns import ColumnSpec, StructType
-from schema_spec.errors import SpecFieldError
+from schema_spec._column_checks import check_texts
+from schema_spec.columns import ReadColumn, StructType, checked
+from schema_spec.errors import SpecError, SpecFieldError, shown
 from schema_spec.types import ArrayType, DataType, MapType, SemanticType
 
 
@@ -20,7 +21,7 @@ def decode_type(value: object) -> DataType:
     if isinstance(value, dict):
         return _decode_object(cast("dict[str, object]", value))
     raise SpecFieldError(
-        f"{value!r} is not a type", fix='Use a DataType or text such as "decimal(10,2)".', value=value
+        f"{shown(value)} is not a type", fix='Use a DataType or text such as "decimal(10,2)".', value=value
     )
 
 
@@ -29,11 +30,16 @@ def _decode_object(value: dict[str, object]) -> DataType:
     allowed = _OBJECT_FIELDS.get(kind) if isinstance(kind, str) else None
     if allowed is None:
         raise SpecFieldError(
-            f"no kind of type is {kind!r}", fix="Use array, map, struct or semantic.", path="kind", value=kind
+            f"no kind of type is {shown(kind)}",
+            fix="Use array, map, struct or semantic.",
+            path="kind",
+            value=kind,
         )
     if unknown := set(value) - set(allowed) - {"kind"}:
         raise SpecFieldError(
-            f"a {kind} has no {min(unknown)!r}", fix=f"It has {', '.join(allowed)}.", value=value
+            f"a {kind} has no {shown(min(map(str, unknown)))}",
+            fix=f"It has {', '.join(allowed)}.",
+            value=value,
         )
     if missing := [each for each in allowed if each not in value and not each.endswith("contains_null")]:
         raise SpecFieldError(
@@ -41,23 +47,38 @@ def _decode_object(value: dict[str, object]) -> DataType:
         )
     contains_null = value.get(allowed[-1], True) if allowed[-1].endswith("contains_null") else True
     if not isinstance(contains_null, bool):
-        raise SpecFieldError(f"{allowed[-1]} is not valid", fix="Give true or false.", value=contains_null)
+        raise SpecFieldError(
+            f"{allowed[-1]} is not valid", fix="Give true or false.", path=allowed[-1], value=contains_null
+        )
     if kind == "struct":
         return _decode_struct(value["fields"])
     if kind == "semantic":
-        return SemanticType(cast("str", value["name"]), decode_type(value["storage"]))
+        return SemanticType(cast("str", value["name"]), _decode_part(value, "storage"))
     if kind == "array":
-        return ArrayType(decode_type(value["element"]), contains_null)
-    return MapType(decode_type(value["key"]), decode_type(value["value"]), contains_null)
+        return ArrayType(_decode_part(value, "element"), contains_null)
+    return MapType(_decode_part(value, "key"), _decode_part(value, "value"), contains_null)
+
+
+def _decode_part(value: dict[str, object], key: str) -> DataType:
+    try:
+        return decode_type(value[key])
+    except SpecError as error:
+        raise error.at(key) from None
 
 
 def _decode_struct(fields: object) -> StructType:
     try:
-        return StructType(msgspec.convert(fields, tuple[ColumnSpec, ...]))
+        read = msgspec.convert(fields, tuple[ReadColumn, ...])
     except msgspec.ValidationError as error:
         from schema_spec._wire import located
 
-        raise located(error).at("fields") from None
+        raise located(error, fields).at("fields") from None
+    for index, each in enumerate(read):
+        try:
+            check_texts(each)
+        except SpecError as error:
+            raise error.at(f"fields[{index}]") from None
+    return StructType(checked(read, "fields"))
 
 
 _OBJECT_FIELDS: Final = {

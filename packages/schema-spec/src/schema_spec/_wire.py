@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from schema_spec._frozen import EMPTY
 from schema_spec._type_values import encode_type
-from schema_spec.columns import ColumnSpec, SqlExpression
+from schema_spec.columns import ColumnSpec, ReadColumn, checked
 from schema_spec.constraints import Constraint
-from schema_spec.errors import SpecError, SpecFieldError, SpecFileError, SpecSyntaxError
+from schema_spec.errors import SpecError, SpecFieldError, SpecFileError, SpecSyntaxError, closest, shown
 from schema_spec.table import TableSpec
+from schema_spec.types import SqlExpression
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
 
 # What an unreadable document raises: msgspec's errors, the TOML reader's, invalid UTF-8 and absurd nesting.
-_DECODE_ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
+_DECODE_ERRORS: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 _PLACE = re.compile(r"(?s)(.*) - at `(.*)`\Z")
 
@@ -65,13 +67,34 @@ def _drop_none(values: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-_JSON = msgspec.json.Decoder(TableSpec)
-_MSGPACK = msgspec.msgpack.Decoder(TableSpec)
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    """A contract as a decoder leaves it; the fields are those of `TableSpec`."""
+
+    name: str
+    columns: tuple[ReadColumn, ...]
+    primary_key: tuple[str, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    constraints: tuple[Constraint | str, ...] | dict[str, str] = ()
+    evolution: Any = "additive"
+    comment: str | None = None
+    properties: Any = EMPTY
+
+
+_JSON = msgspec.json.Decoder(_Document)
+_MSGPACK = msgspec.msgpack.Decoder(_Document)
+_Read = tuple["Callable[[Any], _Document]", "Callable[[Any], object]"]
+# How a document of each form is read as a contract, and as what it says otherwise.
+_BUILTINS: Final[_Read] = (lambda values: msgspec.convert(values, _Document), lambda values: values)
+_FORMS: Final[dict[str, _Read]] = {
+    "JSON": (_JSON.decode, msgspec.json.decode),
+    "msgpack": (_MSGPACK.decode, msgspec.msgpack.decode),
+    "TOML": (lambda text: msgspec.toml.decode(text, type=_Document), msgspec.toml.decode),
+}
 
 
 def from_builtins(values: object) -> TableSpec:
     """Read a contract from plain values."""
-    return _decode(lambda: msgspec.convert(values, TableSpec), "a contract")
+    return _decode(values, "a contract", _BUILTINS)
 
 
 def decode_constraints(values: object) -> list[Constraint]:
@@ -79,47 +102,88 @@ def decode_constraints(values: object) -> list[Constraint]:
     try:
         return msgspec.convert(values, list[Constraint])
     except msgspec.ValidationError as error:
-        raise located(error).at("constraints") from None
+        raise located(error, values).at("constraints") from None
 
 
 def from_json(text: str | bytes) -> TableSpec:
     """Read a contract from JSON text."""
-    return _decode(lambda: _JSON.decode(text), "JSON")
+    return _decode(text, "JSON", _FORMS["JSON"])
 
 
 def from_msgpack(data: bytes) -> TableSpec:
     """Read a contract from msgpack."""
-    return _decode(lambda: _MSGPACK.decode(data), "msgpack")
+    return _decode(data, "msgpack", _FORMS["msgpack"])
 
 
 def from_toml(text: str | bytes) -> TableSpec:
     """Read a contract from TOML text."""
-    return _decode(lambda: msgspec.toml.decode(text, type=TableSpec), "TOML")
+    return _decode(text, "TOML", _FORMS["TOML"])
 
 
-def _decode(read: Callable[[], TableSpec], form: str) -> TableSpec:
+def _decode(document: object, form: str, read: _Read) -> TableSpec:
+    as_contract, as_values = read
     try:
-        return read()
+        found = as_contract(document)
     except msgspec.ValidationError as error:
-        raise located(error) from None
-    except SpecError:
-        raise
+        try:
+            values = as_values(document)
+        except _DECODE_ERRORS as other:  # the document is damaged further on
+            raise _unreadable(other, document, form) from None
+        raise located(error, values) from None
     except _DECODE_ERRORS as error:
-        found = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise SpecSyntaxError(f"the contract is not {form}", found, "Mend the text.") from None
+        raise _unreadable(error, document, form) from None
+    return TableSpec(
+        found.name,
+        checked(found.columns, "columns"),
+        found.primary_key,
+        found.partition_by,
+        found.constraints,  # pyright: ignore[reportArgumentType] checked by TableSpec
+        found.evolution,
+        found.comment,
+        found.properties,
+    )
 
 
-def located(error: msgspec.ValidationError) -> SpecError:
-    """Turn a validation error into ours, keeping the place it names."""
+def _unreadable(error: Exception, document: object, form: str) -> SpecSyntaxError:
+    found = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return SpecSyntaxError(f"the contract is not {form}", found, "Mend the text.", value=document)
+
+
+def located(error: msgspec.ValidationError, document: object) -> SpecError:
+    """Turn a validation error into ours, with the place it names and what the document has there."""
     match = _PLACE.match(str(error))
     message, place = (match[1], match[2]) if match else (str(error), "")
     path = place.removeprefix("$").removeprefix(".")
     cause = error.__cause__
     if isinstance(cause, SpecError):
         return cause.at(path)
-    return SpecFieldError(message[:1].lower() + message[1:], fix=_FIX, path=path)
+    unknown = _UNKNOWN.search(message)
+    fix = closest(unknown[1], _fields_at(path)) if unknown else _FIX
+    return SpecFieldError(message[:1].lower() + message[1:], "", fix, path=path, value=_at(document, place))
 
 
+def _at(document: object, place: str) -> object:
+    """Return what a document has at a place as msgspec names it, such as ``$.columns[0].name``."""
+    here: Any = document
+    for name, index in _STEP.findall(place):
+        if index.isdigit() and isinstance(here, list | tuple):
+            here = cast("Any", here)[int(index)]
+        elif name and isinstance(here, dict):
+            here = cast("Any", here).get(name)
+        else:
+            return cast("object", here)
+    return here
+
+
+def _fields_at(path: str) -> tuple[str, ...]:
+    """Return the fields that an object at a path may have."""
+    if path.startswith("constraints"):
+        return ("kind", "name", "sql", "column", "minimum", "maximum", "values")
+    return ReadColumn.__struct_fields__ if "[" in path else _Document.__struct_fields__
+
+
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_UNKNOWN = re.compile(r"unknown field `(.*)`")
 _FIX: Final = "See the documentation of TableSpec and ColumnSpec for the fields and their values."
 
 
@@ -183,7 +247,10 @@ def _toml_value(value: object) -> str:
 
 def load(path: str | os.PathLike[str]) -> TableSpec:
     """Read a contract from a file, by its suffix."""
-    file = Path(path)
+    try:
+        file = Path(path)
+    except TypeError:
+        raise SpecFileError(f"{shown(path)} is no path", fix="Give text or a Path.", value=path) from None
     readers: dict[str, Callable[[str], TableSpec]] = {
         ".toml": from_toml,
         ".json": from_json,
@@ -193,9 +260,10 @@ def load(path: str | os.PathLike[str]) -> TableSpec:
     if reader is None:
         raise SpecFileError(f"{file} is no contract file", fix="Use .toml, .json or .sql.", value=str(file))
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        found = error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8"
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # a NUL in the path, or bytes that are not UTF-8
+        not_text = isinstance(error, UnicodeDecodeError)
+        found = "it is not UTF-8" if not_text else getattr(error, "strerror", None) or str(error)
         raise SpecFileError(f"cannot read {file}", found, "Check the path.", value=str(file)) from None
     try:
         return reader(text)

@@ -6,31 +6,34 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
-from schema_spec.columns import ColumnSpec, SqlExpression, StructType
-from schema_spec.diff import Difference, advice, column_differences, match_columns
+from schema_spec.columns import ColumnSpec, StructType
+from schema_spec.diff import Difference, advice, column_differences, difference, match_columns
 from schema_spec.errors import EvolutionError
 from schema_spec.expressions import (
     Cast,
     Column,
     Computed,
     Constant,
+    Exact,
     Expression,
     Member,
     NotNull,
     Rebuild,
+    exact_sql,
     not_null_sql,
     quote,
     render_sql,
 )
 from schema_spec.policies import EvolutionPolicy
 from schema_spec.table import TableSpec
-from schema_spec.types import DataType
+from schema_spec.types import DataType, SqlExpression
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
+_MOMENTS: Final = ("timestamp", "timestamp_ntz")
 Action = Literal["as_is", "renamed", "cast", "checked", "default", "generated", "null", "nested"]
 
 # What a schema shows of a table; everything else is the business of `TableSpec.diff`.
@@ -104,15 +107,15 @@ class Alignment(Struct, frozen=True, kw_only=True):
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """Conditions in SQL over the data's columns that must hold: no null where none may be."""
+        """Conditions in SQL over the data that must hold: no null where none may be, no digit lost."""
         guards = (guard for each in self.columns for guard in _guards(each.expression))
-        return tuple(dict.fromkeys(not_null_sql(guard) for guard in guards))
+        return tuple(dict.fromkeys(guards))
 
     def select_sql(self, source: str) -> str:
         """Return the query that reads the contract's columns.
 
         It fails where a checked cast meets a value that does not fit. It does not look for nulls where the
-        contract has none any more: run `checks` for that.
+        contract has none any more, nor for nanoseconds that would be cut: run `checks` for that.
 
         Parameters
         ----------
@@ -136,10 +139,13 @@ class Alignment(Struct, frozen=True, kw_only=True):
         return f"SELECT {columns} FROM {source}"
 
 
-def _guards(expression: Expression) -> Iterator[NotNull]:
+def _guards(expression: Expression) -> Iterator[str]:
     match expression:
         case NotNull(base):
-            yield expression
+            yield not_null_sql(expression)
+            yield from _guards(base)
+        case Exact(base):
+            yield exact_sql(expression)
             yield from _guards(base)
         case Cast(base) | Member(base):
             yield from _guards(base)
@@ -153,15 +159,17 @@ def _guards(expression: Expression) -> Iterator[NotNull]:
 def align(contract: TableSpec, actual: pa.Schema | TableSpec, policy: EvolutionPolicy) -> Alignment:
     """Align a contract with a schema."""
     found = actual if isinstance(actual, TableSpec) else TableSpec.from_arrow(contract.name, actual)
-    differences = tuple(
-        each for each in column_differences(found.columns, contract.columns) if each.kind in _SEEN_IN_DATA
+    stored = {} if isinstance(actual, TableSpec) else _stored_otherwise(found, actual)
+    pairs, dropped = match_columns(found.columns, contract.columns)
+    differences = (
+        *(each for each in column_differences(found.columns, contract.columns) if each.kind in _SEEN_IN_DATA),
+        *_too_fine(pairs, stored),
     )
     refused = [each for each in differences if not each.admitted(policy)]
     if refused:
         raise _refusal(contract, refused, policy)
-    pairs, dropped = match_columns(found.columns, contract.columns)
     return Alignment(
-        columns=tuple(_aligned(before, after) for before, after in pairs),
+        columns=tuple(_aligned(before, after, stored) for before, after in pairs),
         extra=tuple(column.name for column in dropped),
         policy=policy,
         differences=differences,
@@ -182,22 +190,60 @@ def _refusal(contract: TableSpec, refused: Sequence[Difference], policy: Evoluti
     )
 
 
-def _aligned(before: ColumnSpec | None, after: ColumnSpec) -> ColumnAlignment:
+def _stored_otherwise(found: TableSpec, given: object) -> dict[str, pa.DataType]:
+    """Return the Arrow types of the columns that are not stored as a contract stores their type."""
+    from schema_spec._arrow import as_schema, is_stored_as
+
+    schema = as_schema(given)
+    types = ((each, schema.field(index).type) for index, each in enumerate(found.columns))
+    return {each.name: arrow for each, arrow in types if not is_stored_as(arrow, each.type)}
+
+
+def _too_fine(
+    pairs: Sequence[tuple[ColumnSpec | None, ColumnSpec]], stored: Mapping[str, pa.DataType]
+) -> Iterator[Difference]:
+    """Return a difference for each column with nanoseconds, which microseconds may not hold."""
+    for before, after in pairs:
+        arrow = stored.get(before.name) if before is not None else None
+        if arrow is None or not _counts_nanoseconds(arrow):
+            continue
+        if before is not None and before.type.text in _MOMENTS:
+            yield difference("type-narrowed", after.name, str(arrow), after.type.text)
+        else:
+            hint = "nanoseconds would be cut; cast the data to microseconds first"
+            yield difference("type-incompatible", after.name, str(arrow), after.type.text, hint)
+
+
+def _counts_nanoseconds(arrow: pa.DataType) -> bool:
+    from schema_spec._arrow import counts_nanoseconds
+
+    return counts_nanoseconds(arrow)
+
+
+def _aligned(
+    before: ColumnSpec | None, after: ColumnSpec, stored: Mapping[str, pa.DataType]
+) -> ColumnAlignment:
     if before is None:
         return _absent(after)
-    expression = _converted(Column(before.name), before, after, None)
-    action, reason = _described(before, after, expression)
+    base: Expression = Column(before.name)
+    arrow = stored.get(before.name)
+    if arrow is not None and _same_storage(before.type, after.type):
+        exact = before.type.text in _MOMENTS and _counts_nanoseconds(arrow)
+        base = Exact(base, after.type) if exact else Cast(base, after.type)
+    expression = _converted(base, before, after, None)
+    shown = before.type.text if arrow is None else str(arrow)
+    action, reason = _described(before, after, expression, shown)
     return ColumnAlignment(name=after.name, action=action, expression=expression, reason=reason)
 
 
-def _described(before: ColumnSpec, after: ColumnSpec, expression: Expression) -> tuple[Action, str]:
-    old, new = before.type.text, after.type.text
+def _described(before: ColumnSpec, after: ColumnSpec, expression: Expression, old: str) -> tuple[Action, str]:
+    new = after.type.text
     match expression:
         case NotNull():
             return "checked", f"{before.name} may hold nulls and must not"
         case Rebuild():
             return "nested", f"the fields of {before.name} differ"
-        case Cast(checked=True):
+        case Exact() | Cast(checked=True):
             return "checked", f"{before.name} is {old}, and {new} does not hold every value of it"
         case Cast():
             return "cast", f"{before.name} is {old}, which {new} holds"
@@ -209,6 +255,8 @@ def _described(before: ColumnSpec, after: ColumnSpec, expression: Expression) ->
 
 def _absent(column: ColumnSpec) -> ColumnAlignment:
     expression, action = _filled(column)
+    if not column.nullable and isinstance(expression, Computed):
+        expression = NotNull(expression)
     reasons = {"null": "the data lacks it", "default": "the data lacks it; it has a default"}
     reason = reasons.get(action, "the data lacks it; it is computed")
     return ColumnAlignment(name=column.name, action=action, expression=expression, reason=reason)

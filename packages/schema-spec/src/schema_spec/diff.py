@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from schema_spec._casts import cast_kind
-from schema_spec.columns import ColumnSpec, SqlExpression, StructType
+from schema_spec.columns import ColumnSpec, StructType
 from schema_spec.policies import POLICIES, EvolutionPolicy
 from schema_spec.table import TableSpec
-from schema_spec.types import ArrayType, DataType, MapType, SemanticType, strip_semantic
+from schema_spec.types import ArrayType, DataType, MapType, SemanticType, SqlExpression, strip_semantic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -193,9 +193,10 @@ def compare(old: TableSpec, new: TableSpec, policy: EvolutionPolicy) -> SchemaDi
     return SchemaDiff(kind="compatible" if admitted else "breaking", policy=policy, entries=entries)
 
 
-def _difference(
+def difference(
     kind: DifferenceKind, path: str, before: str | None = None, after: str | None = None, hint: str = ""
 ) -> Difference:
+    """Return a difference with the least generous policy that admits its kind."""
     least = _ADMITTED_FROM[kind]
     policy = POLICIES[least] if least < _NEVER else None
     return Difference(kind=kind, path=path, before=before, after=after, policy=policy, hint=hint)
@@ -243,12 +244,12 @@ def column_differences(
         else:
             yield from _column(before, after, path, in_list=in_list)
     for column in dropped:
-        yield _difference("column-dropped", prefix + column.name, before=_shown(column))
+        yield difference("column-dropped", prefix + column.name, before=_shown(column))
     kept = {before.name for before, _ in pairs if before is not None}
     was = [column.name for column in old if column.name in kept]
     if was != [before.name for before, _ in pairs if before is not None]:
         names = ", ".join(after.name for _, after in pairs)
-        yield _difference("column-moved", prefix.rstrip(".") or "columns", ", ".join(was), names)
+        yield difference("column-moved", prefix.rstrip(".") or "columns", ", ".join(was), names)
 
 
 def _shown(column: ColumnSpec) -> str:
@@ -259,31 +260,31 @@ def _added(column: ColumnSpec, path: str, *, in_list: bool) -> Difference:
     filled = column.default is not None or column.generated is not None
     if in_list and (filled or not column.nullable):
         hint = "fields inside lists are filled with null only; make it nullable, without a default"
-        return _difference("column-added-required", path, after=_shown(column), hint=hint)
+        return difference("column-added-required", path, after=_shown(column), hint=hint)
     if not column.nullable and not filled:
         hint = "rows written before have no value for it; make it nullable or give it a default"
-        return _difference("column-added-required", path, after=_shown(column), hint=hint)
-    return _difference("column-added", path, after=_shown(column))
+        return difference("column-added-required", path, after=_shown(column), hint=hint)
+    return difference("column-added", path, after=_shown(column))
 
 
 def _column(old: ColumnSpec, new: ColumnSpec, path: str, *, in_list: bool) -> Iterator[Difference]:
     if old.name != new.name:
         kind: DifferenceKind = "type-incompatible" if in_list else "column-renamed"
-        yield _difference(kind, path, old.name, new.name, "fields inside lists keep their names")
+        yield difference(kind, path, old.name, new.name, "fields inside lists keep their names")
     yield from _types(old.type, new.type, path, in_list=in_list)
     yield from _nullability(old.nullable, new.nullable, path, in_list=in_list)
     yield from _semantics(old.semantic, new.semantic, path)
     if old.default != new.default:
-        yield _difference("default-changed", path, _value(old.default), _value(new.default))
+        yield difference("default-changed", path, _value(old.default), _value(new.default))
     if old.generated != new.generated:
-        yield _difference("generated-changed", path, _value(old.generated), _value(new.generated))
+        yield difference("generated-changed", path, _value(old.generated), _value(new.generated))
     if (old.comment, old.metadata, old.field_id, old.physical_name) != (
         new.comment,
         new.metadata,
         new.field_id,
         new.physical_name,
     ):
-        yield _difference("metadata-changed", path, "its comment, ids or metadata")
+        yield difference("metadata-changed", path, "its comment, ids or metadata")
 
 
 def _value(value: object) -> str:
@@ -295,11 +296,11 @@ def _value(value: object) -> str:
 def _nullability(old: bool, new: bool, path: str, *, in_list: bool) -> Iterator[Difference]:
     if old and not new:
         kind: DifferenceKind = "type-incompatible" if in_list else "nullability-tightened"
-        yield _difference(
+        yield difference(
             kind, path, "nullable", "not null", "values inside lists are not checked; keep them nullable"
         )
     elif new and not old:
-        yield _difference("nullability-relaxed", path, "not null", "nullable")
+        yield difference("nullability-relaxed", path, "not null", "nullable")
 
 
 def _semantics(old: SemanticType | None, new: SemanticType | None, path: str) -> Iterator[Difference]:
@@ -309,7 +310,7 @@ def _semantics(old: SemanticType | None, new: SemanticType | None, path: str) ->
     kind: DifferenceKind = (
         "semantic-added" if not before else "semantic-dropped" if not after else "semantic-changed"
     )
-    yield _difference(kind, path, before or "no semantic type", after or "no semantic type")
+    yield difference(kind, path, before or "no semantic type", after or "no semantic type")
 
 
 def _types(old: DataType, new: DataType, path: str, *, in_list: bool) -> Iterator[Difference]:
@@ -323,8 +324,8 @@ def _types(old: DataType, new: DataType, path: str, *, in_list: bool) -> Iterato
         yield from _nested(old.element, new.element, inner)
         yield from _nullability(old.contains_null, new.contains_null, inner, in_list=True)
     elif isinstance(old, MapType) and isinstance(new, MapType):
-        yield from _map_values(old.key, new.key, f"{path}.key")
-        yield from _map_values(old.value, new.value, f"{path}.value")
+        yield from _map_keys(old.key, new.key, f"{path}.key")
+        yield from _map_values(old.value, new.value, f"{path}.value", in_list=in_list)
         yield from _nullability(
             old.value_contains_null, new.value_contains_null, f"{path}.value", in_list=True
         )
@@ -339,20 +340,29 @@ def _nested(old: DataType, new: DataType, path: str) -> Iterator[Difference]:
     if isinstance(plain_old, StructType) and isinstance(plain_new, StructType):
         pairs, _ = match_columns(plain_old.fields, plain_new.fields)
         if all(before is None for before, _ in pairs):
-            yield _difference(
+            yield difference(
                 "type-incompatible", path, old.text, new.text, "the structs have no field in common"
             )
             return
     yield from _types(plain_old, plain_new, path, in_list=True)
 
 
-def _map_values(old: DataType, new: DataType, path: str) -> Iterator[Difference]:
-    """Compare keys or values of maps, whose nested values cannot be rebuilt."""
+def _map_keys(old: DataType, new: DataType, path: str) -> Iterator[Difference]:
+    """Compare the keys of maps, which must not become equal."""
     plain_old, plain_new = strip_semantic(old), strip_semantic(new)
-    if plain_old != plain_new and isinstance(plain_old, StructType | ArrayType | MapType):
-        yield _difference(
-            "type-incompatible", path, old.text, new.text, "nested values of maps keep their type"
-        )
+    if cast_kind(plain_old, plain_new) in ("same", "widened", "narrowed"):
+        yield from _nested(old, new, path)
+    else:
+        hint = "keys that differ could become equal; add another column for the new type"
+        yield difference("type-incompatible", path, old.text, new.text, hint)
+
+
+def _map_values(old: DataType, new: DataType, path: str, *, in_list: bool) -> Iterator[Difference]:
+    """Compare the values of maps; where the map is itself in a list or map, nested values stay."""
+    plain_old, plain_new = strip_semantic(old), strip_semantic(new)
+    if in_list and plain_old != plain_new and isinstance(plain_old, StructType | ArrayType | MapType):
+        hint = "nested values of maps inside lists and maps keep their type"
+        yield difference("type-incompatible", path, old.text, new.text, hint)
         return
     yield from _nested(old, new, path)
 
@@ -361,35 +371,35 @@ def _plain_types(old: DataType, new: DataType, path: str) -> Difference:
     kind = cast_kind(old, new)
     if kind == "lossy":
         hint = "a cast could change values silently; add another column for the new type"
-        return _difference("type-incompatible", path, old.text, new.text, hint)
+        return difference("type-incompatible", path, old.text, new.text, hint)
     named: dict[str, DifferenceKind] = {
         "widened": "type-widened",
         "narrowed": "type-narrowed",
         "changed": "type-changed",
     }
-    return _difference(named[kind], path, old.text, new.text)
+    return difference(named[kind], path, old.text, new.text)
 
 
 def _table_differences(old: TableSpec, new: TableSpec) -> Iterator[Difference]:
     if old.partition_by != new.partition_by:
-        yield _difference(
+        yield difference(
             "partitioning-changed", "partition_by", _listed(old.partition_by), _listed(new.partition_by)
         )
     if set(old.primary_key) != set(new.primary_key):
-        yield _difference("key-changed", "primary_key", _listed(old.primary_key), _listed(new.primary_key))
+        yield difference("key-changed", "primary_key", _listed(old.primary_key), _listed(new.primary_key))
     yield from _constraints(old.constraints, new.constraints)
     for field in ("name", "comment", "evolution"):
         before, after = getattr(old, field), getattr(new, field)
         if before != after:
-            yield _difference("metadata-changed", field, _value(before), _value(after))
+            yield difference("metadata-changed", field, _value(before), _value(after))
     if old.primary_key != new.primary_key and set(old.primary_key) == set(new.primary_key):
-        yield _difference(
+        yield difference(
             "metadata-changed", "primary_key", _listed(old.primary_key), _listed(new.primary_key)
         )
     for key in sorted(old.properties.keys() | new.properties.keys()):
         before, after = old.properties.get(key), new.properties.get(key)
         if before != after:
-            yield _difference("metadata-changed", f"properties.{key}", _value(before), _value(after))
+            yield difference("metadata-changed", f"properties.{key}", _value(before), _value(after))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -402,11 +412,11 @@ def _constraints(old: Sequence[Constraint], new: Sequence[Constraint]) -> Iterat
     for name in sorted(before.keys() | after.keys()):
         path = f"constraints.{name}"
         if name not in before:
-            yield _difference("constraint-added", path, after=_constraint(after[name]))
+            yield difference("constraint-added", path, after=_constraint(after[name]))
         elif name not in after:
-            yield _difference("constraint-dropped", path, before=_constraint(before[name]))
+            yield difference("constraint-dropped", path, before=_constraint(before[name]))
         elif before[name] != after[name]:
-            yield _difference("constraint-changed", path, _constraint(before[name]), _constraint(after[name]))
+            yield difference("constraint-changed", path, _constraint(before[name]), _constraint(after[name]))
 
 
 def _constraint(constraint: Constraint) -> str:

@@ -19,7 +19,7 @@ Each class has a stable ``code``; ``str(error)`` says what failed, what was foun
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -171,6 +171,36 @@ class ExtraMissingError(SpecError):
     """An optional dependency is not installed."""
 
     code = "spec-extra-missing"
+
+
+_SHOWN_LENGTH: Final = 80
+
+
+def shown(value: object) -> str:
+    """Return a value as messages quote it, cut where it is long.
+
+    Parameters
+    ----------
+    value : object
+        Any value.
+
+    Returns
+    -------
+    str
+        Its ``repr``, or what it is where that cannot be had.
+
+    Examples
+    --------
+    >>> shown("a"), shown(10**9999)
+    ("'a'", 'an int of 33216 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > _SHOWN_LENGTH * 3:
+        return f"an int of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a container of huge numbers, or one without end
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 3] + "..."
 
 
 def closest(name: str, candidates: Iterable[str]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from schema_spec._literals import Literal
 from schema_spec.columns import ColumnSpec, StructType
+from schema_spec.errors import SpecFieldError, shown
 from schema_spec.types import ArrayType, DataType, DecimalType, MapType, SemanticType
 
 if TYPE_CHECKING:
@@ -122,7 +124,22 @@ class NotNull(Struct, frozen=True, tag="not_null", tag_field="kind"):
     within: Expression | None = None
 
 
-Expression = Column | Member | Constant | Computed | Cast | Rebuild | NotNull
+class Exact(Struct, frozen=True, tag="exact", tag_field="kind"):
+    """A timestamp of nanoseconds in a type of microseconds, which must not lose any.
+
+    Parameters
+    ----------
+    base : Expression
+        The value.
+    type : DataType
+        ``timestamp`` or ``timestamp_ntz``.
+    """
+
+    base: Expression
+    type: DataType
+
+
+Expression = Column | Member | Constant | Computed | Cast | Rebuild | NotNull | Exact
 
 _SQL_NAMES: Final = {
     "boolean": "BOOLEAN",
@@ -156,8 +173,8 @@ def render_sql(expression: Expression) -> str:
     """Return an expression as SQL text for DataFusion.
 
     Types that SQL has no name for are reached through ``arrow_cast``. A `NotNull` renders as the value it
-    guards; the condition itself is `not_null_sql`. Fields of a `Rebuild` are nullable to the engine, which
-    casts no nulls away.
+    guards, an `Exact` as its cast; the conditions themselves are `not_null_sql` and `exact_sql`. Fields of a
+    `Rebuild` are nullable to the engine, which casts no nulls away.
 
     Parameters
     ----------
@@ -184,8 +201,10 @@ def render_sql(expression: Expression) -> str:
         case Constant(kind, value):
             sql = _constant(kind, value)
         case Computed(text, kind):
-            sql = _cast(f"({text})", kind)
-        case Cast(base, kind):
+            sql = _cast(enclosed(text), kind)
+        case Cast(base, MapType() as kind):
+            sql = _cast_map(render_sql(base), kind)
+        case Cast(base, kind) | Exact(base, kind):
             sql = _cast(render_sql(base), kind)
         case NotNull(base):
             sql = render_sql(base)
@@ -230,6 +249,24 @@ def not_null_sql(guard: NotNull) -> str:
     return inner if guard.within is None else f"({render_sql(guard.within)} IS NULL OR {inner})"
 
 
+def exact_sql(guard: Exact) -> str:
+    """Return the condition that an `Exact` stands for.
+
+    Parameters
+    ----------
+    guard : Exact
+        The guard.
+
+    Returns
+    -------
+    str
+        SQL text of a condition that is never null.
+    """
+    value = render_sql(guard.base)
+    again = f"arrow_cast({render_sql(guard)}, {_text(_ARROW_NAMES[guard.type.text].replace('µs', 'ns'))})"
+    return f"({value} IS NULL OR {again} = {value})"
+
+
 def quote(name: str) -> str:
     """Quote an identifier.
 
@@ -246,6 +283,53 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+_SQL_PARTS: Final = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|--[^\n]*|/\*.*?\*/|(?P<mark>[();'"`])|(?P<open>/\*)""",
+    re.DOTALL,
+)
+
+
+def enclosed(sql: str) -> str:
+    """Return SQL text in parentheses, which nothing in it opens or closes.
+
+    Parameters
+    ----------
+    sql : str
+        One expression.
+
+    Returns
+    -------
+    str
+        The same in parentheses.
+
+    Raises
+    ------
+    SpecFieldError
+        When quotes or parentheses do not match, or a semicolon ends the expression.
+
+    Examples
+    --------
+    >>> enclosed("a > 0")
+    '(a > 0)'
+    """
+    depth = 0
+    for match in _SQL_PARTS.finditer(sql):
+        mark = match["mark"] or match["open"]
+        if mark:
+            depth += {"(": 1, ")": -1}.get(mark, -len(sql))
+        if depth < 0:
+            break
+    if depth:
+        raise SpecFieldError(
+            f"{shown(sql)} is not one SQL expression",
+            "its quotes or parentheses do not match, or a semicolon ends it",
+            'Write one, such as "a > 0".',
+            path="sql",
+            value=sql,
+        )
+    return f"({sql}\n)" if "--" in sql else f"({sql})"
+
+
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
@@ -257,6 +341,13 @@ def _cast(sql: str, kind: DataType) -> str:
         else _SQL_NAMES.get(kind.text)
     )
     return f"CAST({sql} AS {name})" if name else f"arrow_cast({sql}, {_text(arrow_name(kind))})"
+
+
+def _cast_map(sql: str, kind: MapType) -> str:
+    """Cast keys and values as lists, which the engine casts field by field."""
+    keys = _cast(f"map_keys({sql})", ArrayType(kind.key, contains_null=False))
+    values = _cast(f"map_values({sql})", ArrayType(kind.value, kind.value_contains_null))
+    return _cast(f"CASE WHEN {sql} IS NULL THEN NULL ELSE map({keys}, {values}) END", kind)
 
 
 def _constant(kind: DataType, value: Literal | None) -> str:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from schema_spec._frozen import EMPTY
-from schema_spec.columns import ColumnSpec, SqlExpression, StructType
+from schema_spec.columns import ColumnSpec, StructType
 from schema_spec.constraints import AcceptedValues, Check, Constraint, Range
-from schema_spec.errors import SpecError, SpecFieldError, SpecTypeError
+from schema_spec.errors import SpecError, SpecFieldError, SpecTypeError, shown
 from schema_spec.expressions import quote
 from schema_spec.table import TableSpec
-from schema_spec.types import ArrayType, DataType, MapType, PrimitiveType, as_type
+from schema_spec.types import ArrayType, DataType, MapType, PrimitiveType, SqlExpression, as_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -133,7 +133,9 @@ def _members(python_type: Any) -> Iterator[tuple[str, str, object]]:
         for item in dataclasses.fields(python_type):
             yield item.name, item.name, None if item.default is dataclasses.MISSING else item.default
     else:
-        raise SpecTypeError(f"{python_type!r} has no fields", fix="Give a dataclass or a msgspec Struct.")
+        raise SpecTypeError(
+            f"{shown(python_type)} has no fields", fix="Give a dataclass or a msgspec Struct."
+        )
 
 
 def _field(name: str, hint: Any, default: object, depth: int) -> _Found:
@@ -204,7 +206,7 @@ def _type(inner: Any, depth: int) -> DataType:
     if dataclasses.is_dataclass(inner) or (isinstance(inner, type) and issubclass(inner, msgspec.Struct)):
         return StructType(tuple(each.column for each in _fields(inner, depth + 1)))
     hint = 'Annotate it, as in Annotated[Decimal, "decimal(10,2)"]' if inner is Decimal else "Annotate a type"
-    raise SpecTypeError(f"no Delta type holds Python's {inner!r}", fix=f"{hint}.", value=inner)
+    raise SpecTypeError(f"no Delta type holds Python's {shown(inner)}", fix=f"{hint}.", value=inner)
 
 
 def _value_type(hint: Any, depth: int) -> tuple[DataType, bool]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from schema_spec.columns import EXTENSION_METADATA, EXTENSION_NAME
 from schema_spec.errors import SemanticError
-from schema_spec.types import EXTENSION_PREFIX, SemanticType
+from schema_spec.types import EXTENSION_METADATA, EXTENSION_NAME, EXTENSION_PREFIX, SemanticType
 
 if TYPE_CHECKING:
     import pyarrow as pa

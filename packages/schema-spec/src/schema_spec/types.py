@@ -8,7 +8,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from schema_spec.errors import SemanticError, SpecTypeError
+from schema_spec._text import is_name
+from schema_spec.errors import SemanticError, SpecFieldError, SpecTypeError, shown
 
 PRIMITIVES: Final = (
     "boolean",
@@ -33,6 +34,24 @@ _SEMANTIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*\Z"
 def quote_name(name: str) -> str:
     """Quote a field name with backticks where the text form needs it."""
     return name if _BARE_NAME.match(name) else "`" + name.replace("`", "``") + "`"
+
+
+class SqlExpression(Struct, frozen=True, forbid_unknown_fields=True):
+    """SQL text that computes a value.
+
+    Parameters
+    ----------
+    sql : str
+        A scalar expression, such as ``current_date()``.
+    """
+
+    sql: str
+
+    def __post_init__(self) -> None:
+        if not is_name(self.sql) or not self.sql.strip():
+            raise SpecFieldError(
+                "an SQL expression is empty", fix='Write one, such as "a + 1".', value=self.sql
+            )
 
 
 class DataType:
@@ -80,6 +99,11 @@ class DataType:
         """The canonical text form (metadata and defaults of nested fields are not part of it)."""
         raise NotImplementedError
 
+    @property
+    def inner(self) -> tuple[DataType, ...]:
+        """The types it is made of."""
+        return ()
+
     def __str__(self) -> str:
         return self.text
 
@@ -99,7 +123,7 @@ class PrimitiveType(DataType, Struct, frozen=True, tag="primitive"):
     def __post_init__(self) -> None:
         if self.name not in PRIMITIVES:
             raise SpecTypeError(
-                f"no primitive type {self.name!r}",
+                f"no primitive type {shown(self.name)}",
                 fix=f"Use one of {', '.join(PRIMITIVES)}.",
                 value=self.name,
             )
@@ -128,7 +152,7 @@ class DecimalType(DataType, Struct, frozen=True, tag="decimal"):
         whole = type(self.precision) is int and type(self.scale) is int
         if not whole or not 1 <= self.precision <= 38 or not 0 <= self.scale <= self.precision:
             raise SpecTypeError(
-                f"no type decimal({self.precision},{self.scale})",
+                f"no type decimal({shown(self.precision)},{shown(self.scale)})",
                 fix="Precision is 1 to 38, scale 0 to the precision.",
                 value=(self.precision, self.scale),
             )
@@ -161,6 +185,11 @@ class ArrayType(DataType, Struct, frozen=True, tag="array"):
         """Such as ``array<long not null>``."""
         return f"array<{self.element.text}{_null(self.contains_null)}>"
 
+    @property
+    def inner(self) -> tuple[DataType, ...]:
+        """The element."""
+        return (self.element,)
+
 
 class MapType(DataType, Struct, frozen=True, tag="map"):
     """A map of keys, which are never null, to values.
@@ -187,6 +216,11 @@ class MapType(DataType, Struct, frozen=True, tag="map"):
     def text(self) -> str:
         """Such as ``map<string, long not null>``."""
         return f"map<{self.key.text}, {self.value.text}{_null(self.value_contains_null)}>"
+
+    @property
+    def inner(self) -> tuple[DataType, ...]:
+        """Key and value."""
+        return (self.key, self.value)
 
 
 class SemanticType(DataType, Struct, frozen=True, tag="semantic"):
@@ -217,7 +251,7 @@ class SemanticType(DataType, Struct, frozen=True, tag="semantic"):
     def __post_init__(self) -> None:
         if type(self.name) is not str or not _SEMANTIC_NAME.match(self.name):
             raise SemanticError(
-                f"no semantic type can be named {self.name!r}",
+                f"no semantic type can be named {shown(self.name)}",
                 fix="Use letters, digits and _.",
                 value=self.name,
             )
@@ -240,12 +274,20 @@ class SemanticType(DataType, Struct, frozen=True, tag="semantic"):
         return f"{self.storage.text} as {self.name}"
 
     @property
+    def inner(self) -> tuple[DataType, ...]:
+        """What the storage is made of."""
+        return self.storage.inner
+
+    @property
     def extension_name(self) -> str:
         """Name of the Arrow extension type."""
         return EXTENSION_PREFIX + self.name
 
 
 EXTENSION_PREFIX: Final = "schema_spec."
+EXTENSION_NAME: Final = "ARROW:extension:name"
+EXTENSION_METADATA: Final = "ARROW:extension:metadata"
+VARIANT_EXTENSIONS: Final = ("arrow.parquet.variant", "parquet.variant")
 PREDEFINED: Final[dict[str, SemanticType]] = {}
 
 
@@ -261,6 +303,18 @@ def as_type(value: DataType | str) -> DataType:
 def strip_semantic(value: DataType) -> DataType:
     """Return the storage type of a semantic type, other types as they are."""
     return value.storage if isinstance(value, SemanticType) else value
+
+
+MAX_DEPTH: Final = 64
+
+
+def nesting(kind: DataType, limit: int) -> int:
+    """Return how deep a type nests, or ``limit + 1`` where it is deeper."""
+    depth, level = 0, [kind]
+    while level and depth <= limit:
+        inner = [child for each in level for child in each.inner]
+        depth, level = depth + bool(inner), inner
+    return depth
 
 
 def _null(nullable: bool) -> str:
