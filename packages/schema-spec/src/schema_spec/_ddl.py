@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 import msgspec
 from msgspec import Struct
 
+from schema_spec._ddl_columns import FIX, read_table, sql_type, text_sql
 from schema_spec._frozen import FrozenDict
 from schema_spec._metadata import default_sql
 from schema_spec.columns import ColumnSpec, StructType
-from schema_spec.constraints import Check
 from schema_spec.errors import (
     ExtraMissingError,
     SpecError,
     SpecFieldError,
     SpecSyntaxError,
-    SpecTypeError,
     shown,
 )
 from schema_spec.expressions import quote
@@ -25,9 +24,7 @@ from schema_spec.table import TableSpec
 from schema_spec.types import (
     ArrayType,
     DataType,
-    DecimalType,
     MapType,
-    PrimitiveType,
     SemanticType,
     SqlExpression,
 )
@@ -37,49 +34,6 @@ if TYPE_CHECKING:
 
 _CONTRACT: Final = "schema_spec.contract"
 _SESSION_PREFIX: Final = "datafusion."
-_SQL_NAMES: Final = {
-    "boolean": "BOOLEAN",
-    "byte": "TINYINT",
-    "short": "SMALLINT",
-    "integer": "INTEGER",
-    "long": "BIGINT",
-    "float": "REAL",
-    "double": "DOUBLE",
-    "string": "VARCHAR",
-    "binary": "BYTEA",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP(6) WITH TIME ZONE",
-    "timestamp_ntz": "TIMESTAMP(6)",
-    "variant": "VARIANT",
-}
-# By the names that sqlglot gives to types, whatever the dialect calls them.
-_PARSED_NAMES: Final = {
-    "BOOLEAN": "boolean",
-    "TINYINT": "byte",
-    "SMALLINT": "short",
-    "INT": "integer",
-    "BIGINT": "long",
-    "FLOAT": "float",
-    "DOUBLE": "double",
-    "VARCHAR": "string",
-    "NVARCHAR": "string",
-    "CHAR": "string",
-    "TEXT": "string",
-    "BINARY": "binary",
-    "VARBINARY": "binary",
-    "BLOB": "binary",
-    "DATE": "date",
-    "TIMESTAMP": "timestamp_ntz",
-    "TIMESTAMPNTZ": "timestamp_ntz",
-    "TIMESTAMPTZ": "timestamp",
-    "TIMESTAMPLTZ": "timestamp",
-    "VARIANT": "variant",
-}
-_SINGLE_BITS: Final = 24  # FLOAT(p) with more is a double
-_FINEST: Final = 6  # digits of a second that Delta keeps
-_FIX: Final = (
-    "Write CREATE EXTERNAL TABLE name (columns) STORED AS DELTATABLE LOCATION '…' OPTIONS ('key' 'value')."
-)
 
 
 class TableDdl(Struct, frozen=True, kw_only=True):
@@ -111,12 +65,12 @@ def to_ddl(spec: TableSpec, location: str, options: Mapping[str, str]) -> str:
     parts = [f"CREATE EXTERNAL TABLE {name} (\n" + ",\n".join(columns) + "\n)", "STORED AS DELTATABLE"]
     if spec.partition_by:
         parts.append(f"PARTITIONED BY ({', '.join(quote(each) for each in spec.partition_by)})")
-    parts.append(f"LOCATION {_text(location)}")
+    parts.append(f"LOCATION {text_sql(location)}")
     written = dict(options)
     if _said(spec) != spec:
         written[_CONTRACT] = msgspec.json.encode(msgspec.json.decode(spec.to_json())).decode()
     if written:
-        entries = ", ".join(f"{_text(key)} {_text(value)}" for key, value in written.items())
+        entries = ", ".join(f"{text_sql(key)} {text_sql(value)}" for key, value in written.items())
         parts.append(f"OPTIONS ({entries})")
     return "\n".join(parts)
 
@@ -165,13 +119,13 @@ def _plain(kind: DataType) -> DataType:
 
 
 def _column(column: ColumnSpec) -> str:
-    parts = [quote(column.name), _sql_type(column.type)]
+    parts = [quote(column.name), sql_type(column.type)]
     if not column.nullable:
         parts.append("NOT NULL")
     if _is_spelled(column):
         parts.append(f"DEFAULT {default_sql(column)}")
     if column.comment is not None:
-        parts.append(f"COMMENT {_text(column.comment)}")
+        parts.append(f"COMMENT {text_sql(column.comment)}")
     return " ".join(parts)
 
 
@@ -179,23 +133,6 @@ def _is_spelled(column: ColumnSpec) -> bool:
     """Tell whether a default is written beside the column: one that every SQL parser reads alike."""
     default = column.default
     return default is not None and not isinstance(default, SqlExpression) and column.type.text != "binary"
-
-
-def _sql_type(kind: DataType) -> str:
-    if isinstance(kind, DecimalType):
-        return f"DECIMAL({kind.precision},{kind.scale})"
-    if isinstance(kind, ArrayType):
-        return f"ARRAY<{_sql_type(kind.element)}>"
-    if isinstance(kind, MapType):
-        return f"MAP<{_sql_type(kind.key)}, {_sql_type(kind.value)}>"
-    if isinstance(kind, StructType):
-        fields = (f"{quote(each.name)} {_sql_type(each.type)}" for each in kind.fields)
-        return f"STRUCT<{', '.join(fields)}>"
-    return _sql_type(kind.storage) if isinstance(kind, SemanticType) else _SQL_NAMES[kind.text]
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def parse_ddl(sql: str) -> TableDdl:
@@ -228,11 +165,11 @@ def parse_ddl(sql: str) -> TableDdl:
     for key, value in options.items():
         _check_option(key, value)
     try:
-        said = _read_table(clauses)
+        said = read_table(clauses.table_sql, clauses.partition_by, sql)
     except SpecError:
         raise
     except (AttributeError, TypeError, ValueError) as error:  # sqlglot's trees of odd input have odd shapes
-        raise SpecSyntaxError("the columns of the DDL make no sense", str(error), _FIX, value=sql) from None
+        raise SpecSyntaxError("the columns of the DDL make no sense", str(error), FIX, value=sql) from None
     spec = said if contract is None else _agreed(TableSpec.from_json(contract), said)
     return TableDdl(spec=spec, location=clauses.location, options=FrozenDict(options))
 
@@ -278,7 +215,7 @@ class _Clauses:
     def _fail(self) -> NoReturn:
         found = self.tokens[self.at].text if self.at < len(self.tokens) else "the end"
         raise SpecSyntaxError(
-            "not a CREATE EXTERNAL TABLE statement", f"found {shown(found)}", _FIX, value=self.sql
+            "not a CREATE EXTERNAL TABLE statement", f"found {shown(found)}", FIX, value=self.sql
         )
 
     def _kind(self) -> str:
@@ -365,156 +302,8 @@ def _tokens(sql: str) -> list[Any]:
             "reading DDL needs sqlglot", "it is not installed", "Install schema-spec[ddl]."
         ) from None
     if not isinstance(cast("object", sql), str):
-        raise SpecSyntaxError("the DDL is not text", f"it is {shown(sql)}", _FIX, value=sql)
+        raise SpecSyntaxError("the DDL is not text", f"it is {shown(sql)}", FIX, value=sql)
     try:
         return list(Tokenizer().tokenize(sql))
     except (SqlglotError, RecursionError) as error:
-        raise SpecSyntaxError("the DDL is not SQL", str(error).split("\n", 1)[0], _FIX, value=sql) from None
-
-
-def _read_table(clauses: _Clauses) -> TableSpec:
-    import sqlglot
-    from sqlglot import exp
-    from sqlglot.errors import SqlglotError
-
-    try:
-        parsed = cast("Any", sqlglot.parse_one(clauses.table_sql))
-    except (SqlglotError, RecursionError) as error:
-        found = str(error).split("\n", 1)[0] or "it is nested too deeply"
-        raise SpecSyntaxError("the columns of the DDL are not SQL", found, _FIX, value=clauses.sql) from None
-    schema = parsed.this
-    if not isinstance(parsed, exp.Create) or not isinstance(schema, exp.Schema):
-        raise SpecSyntaxError("the DDL has no columns", fix=_FIX, value=clauses.sql)
-    reader = _TableReader()
-    for item in schema.expressions:
-        reader.read(item)
-    parts = [_identifier(part) for part in schema.this.parts]
-    return TableSpec(
-        ".".join(parts),
-        reader.columns,
-        reader.primary_key,
-        clauses.partition_by,
-        constraints=reader.constraints,
-    )
-
-
-class _TableReader:
-    """Collects what stands between the parentheses of a table."""
-
-    def __init__(self) -> None:
-        self.columns: list[ColumnSpec] = []
-        self.primary_key: tuple[str, ...] = ()
-        self.constraints: list[Check] = []
-
-    def read(self, item: Any) -> None:
-        """Take in a column, a key or a constraint."""
-        from sqlglot import exp
-
-        if isinstance(item, exp.ColumnDef):
-            self.columns.append(self._column(item))
-        elif isinstance(item, exp.PrimaryKey):
-            if self.primary_key:
-                raise SpecSyntaxError("the DDL has two primary keys", fix="Keep one.", value=item.sql())
-            self.primary_key = tuple(_identifier(each) for each in item.expressions)
-        elif isinstance(item, exp.Constraint):
-            for each in item.expressions:
-                if isinstance(each, exp.CheckColumnConstraint):
-                    self.constraints.append(Check(_identifier(item.this), each.this.sql()))
-                else:
-                    self.read(each)
-        elif isinstance(item, exp.CheckColumnConstraint):
-            self.constraints.append(Check(f"check_{len(self.constraints) + 1}", item.this.sql()))
-        else:
-            raise SpecSyntaxError(
-                f"no place for {shown(item.sql())} in a contract", fix=_FIX, value=item.sql()
-            )
-
-    def _column(self, item: Any) -> ColumnSpec:
-        from sqlglot import exp
-
-        name, kind = _identifier(item.this), _read_type(item.args.get("kind"))
-        fields: dict[str, Any] = {}
-        for constraint in item.args.get("constraints") or []:
-            rule = constraint.kind
-            if isinstance(rule, exp.CheckColumnConstraint):
-                self.read(rule)
-            elif isinstance(rule, exp.NotNullColumnConstraint):
-                fields["nullable"] = bool(rule.args.get("allow_null"))
-            elif isinstance(rule, exp.CommentColumnConstraint):
-                fields["comment"] = rule.this.this
-            elif isinstance(rule, exp.DefaultColumnConstraint) and "default" not in fields:
-                fields["default"] = _default(rule.this)
-            elif isinstance(rule, exp.PrimaryKeyColumnConstraint):
-                self.primary_key = (*self.primary_key, name)
-            elif isinstance(rule, exp.GeneratedAsIdentityColumnConstraint) and rule.args.get("expression"):
-                fields["generated"] = rule.args["expression"].sql()
-            else:
-                raise SpecSyntaxError(
-                    f"no place for {shown(rule.sql())} in a contract", fix=_FIX, value=rule.sql()
-                )
-        return ColumnSpec(name, kind, **fields)
-
-
-def _default(node: Any) -> SqlExpression | None:
-    """Return a default; a cast is spelled the way literals are written here, to be read as one."""
-    from sqlglot import exp
-
-    inner = node.this
-    if isinstance(node, exp.Cast) and isinstance(inner, exp.Literal | exp.Neg | exp.Boolean):
-        text = inner.this if isinstance(inner, exp.Literal) else inner.sql()
-        kind = _read_type(node.to)
-        spelled = {"date": "DATE ", "timestamp": "TIMESTAMPTZ ", "timestamp_ntz": "TIMESTAMP "}.get(kind.text)
-        return SqlExpression(
-            f"{spelled}{_text(text)}" if spelled else f"CAST({_text(text)} AS {_sql_type(kind)})"
-        )
-    return None if isinstance(node, exp.Null) else SqlExpression(node.sql())
-
-
-def _identifier(node: Any) -> str:
-    """Return a name; one without quotes is lower case, as in the engine."""
-    quoted = bool(node.args.get("quoted"))
-    return str(node.name) if quoted else str(node.name).lower()
-
-
-def _read_type(node: Any) -> DataType:
-    from sqlglot import exp
-
-    if not isinstance(node, exp.DataType):
-        raise SpecTypeError("a column of the DDL has no type", fix="Write one, such as BIGINT.")
-    name = node.this.name if isinstance(node.this, exp.DataType.Type) else str(node.this)
-    inner: list[Any] = node.expressions
-    if name in ("ARRAY", "LIST") and len(inner) == 1:
-        return ArrayType(_read_type(inner[0]))
-    if name == "MAP" and len(inner) == 2:
-        return MapType(_read_type(inner[0]), _read_type(inner[1]))
-    if name == "STRUCT":
-        return StructType(tuple(_read_field(each) for each in inner))
-    if name == "DECIMAL":
-        numbers = [int(each.name) for each in inner]
-        return DecimalType(*numbers) if numbers else DecimalType(10, 0)
-    if name == "FLOAT" and inner and int(inner[0].name) > _SINGLE_BITS:
-        return PrimitiveType("double")
-    too_fine = name.startswith("TIMESTAMP") and bool(inner) and int(inner[0].name) > _FINEST
-    if name not in _PARSED_NAMES or too_fine:
-        raise SpecTypeError(
-            f"no Delta type for SQL's {node.sql()}", fix="Use another type.", value=node.sql()
-        )
-    return PrimitiveType(_PARSED_NAMES[name])
-
-
-def _read_field(node: Any) -> ColumnSpec:
-    from sqlglot import exp
-
-    if not isinstance(node, exp.ColumnDef):
-        raise SpecTypeError(
-            "a field of a struct has no name", fix="Write STRUCT<name TYPE>.", value=node.sql()
-        )
-    fields: dict[str, Any] = {}
-    for rule in [constraint.kind for constraint in node.args.get("constraints") or []]:
-        if isinstance(rule, exp.NotNullColumnConstraint):
-            fields["nullable"] = bool(rule.args.get("allow_null"))
-        elif isinstance(rule, exp.CommentColumnConstraint):
-            fields["comment"] = rule.this.this
-        else:
-            raise SpecSyntaxError(f"no place for {shown(rule.sql())} in a struct", fix=_FIX, value=rule.sql())
-    return ColumnSpec(_identifier(node.this), _read_type(node.args.get("kind")), **fields)
+        raise SpecSyntaxError("the DDL is not SQL", str(error).split("\n", 1)[0], FIX, value=sql) from None
