@@ -82,8 +82,20 @@ class Engine:
         spill_limit_bytes: int | None = None,
         cache_limits_bytes: Mapping[str, int] | None = None,
     ) -> Engine: ...
-    def register_delta(self, name: str, table: DeltaScan) -> None:
-        """Register a snapshot under a name, quoted as in SQL; a table of that name is replaced."""
+    def register_delta(
+        self,
+        name: str,
+        table: DeltaScan,
+        *,
+        schema: _ArrowSchema | None = None,
+        expressions: Sequence[str] | None = None,
+    ) -> None:
+        """Register a snapshot under a name, quoted as in SQL; a table of that name is replaced.
+
+        With a `schema` the table shows its columns instead of the snapshot's, each the value of a SQL text
+        over the snapshot's columns; columns that the scan adds follow. Values are cast to the type of their
+        column, and a NULL where none may be fails the query.
+        """
     def register_batches(self, name: str, data: _ArrowStream) -> None:
         """Register all batches of `data`, kept in memory without copying."""
     def register_stream(self, name: str, data: _ArrowStream) -> None:
@@ -268,6 +280,17 @@ class DeltaScan:
         Options for the object store at `root`.
     version : int
         The snapshot's version, for display.
+    file_column, row_index_column : str, optional
+        Names of additional columns with the path of each row's file, as in `files`, and its position there.
+    view_types : bool, optional
+        Show texts and binaries as view types (True) or not (False); left out, only the engine sees views.
+    wrap_partition_values : bool
+        Show partition columns dictionary-encoded.
+    pushdown : bool, optional
+        Evaluate filters while Parquet is decoded (True) or on whole batches (False); the engine's setting
+        if left out.
+    only : sequence of str, optional
+        Read these of the `files` only, by path.
 
     Raises
     ------
@@ -286,6 +309,12 @@ class DeltaScan:
         column_mapping: str = "none",
         storage_options: Mapping[str, str] | None = None,
         version: int = 0,
+        file_column: str | None = None,
+        row_index_column: str | None = None,
+        view_types: bool | None = None,
+        wrap_partition_values: bool = False,
+        pushdown: bool | None = None,
+        only: Sequence[str] | None = None,
     ) -> DeltaScan: ...
     @property
     def root(self) -> str:

@@ -33,7 +33,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 pub use caches::{CacheFill, CacheLimits};
-pub use output::{OnEnd, ResultReader, without_views};
+pub use output::{OnEnd, ResultReader, keep_views, without_views};
 pub use progress::{Outcome, Progress, SharedProgress};
 pub use query::{Explanation, Query, Running};
 pub use runtime::{Interrupt, NeverInterrupted, run, runtime};
@@ -47,7 +47,7 @@ use self::nested::with_null_fields;
 use crate::error::{Code, EngineError, Result};
 use crate::plan::{self, TableHandles};
 use crate::rules::{UniqueNamesOnly, YieldingJoins};
-use crate::scan::DeltaScan;
+use crate::scan::{AlignedTable, Alignment, DeltaScan};
 
 /// Limits on what queries of one engine may use together.
 #[derive(Debug, Clone, Default)]
@@ -144,6 +144,14 @@ impl Engine {
     pub fn register_delta(&self, name: &str, scan: Arc<DeltaScan>) -> Result<()> {
         scan.location().register(&self.context.runtime_env());
         self.put(name, scan)
+    }
+
+    /// Register a Delta snapshot with other columns than its own.
+    pub fn register_aligned(&self, name: &str, scan: Arc<DeltaScan>, alignment: &Alignment) -> Result<()> {
+        scan.location().register(&self.context.runtime_env());
+        let shown: TableReference = self.resolve(name).into();
+        let table = AlignedTable::try_new(&self.context.state(), shown, scan, alignment)?;
+        self.put(name, Arc::new(table))
     }
 
     /// Register all batches of `reader`, kept in memory.

@@ -21,7 +21,24 @@ pub fn without_views(schema: &Schema) -> Schema {
     Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
+/// Marks a field whose values leave the engine as views.
+const KEEP_VIEWS: &str = "datafusion_ext.keep_views";
+
+/// The field, to leave the engine in the type that it has.
+pub fn keep_views(field: &Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    if matches!(field.data_type(), DataType::Utf8View | DataType::BinaryView) {
+        metadata.insert(KEEP_VIEWS.to_string(), String::new());
+    }
+    field.clone().with_metadata(metadata)
+}
+
 fn plain_field(field: &FieldRef) -> FieldRef {
+    if field.metadata().contains_key(KEEP_VIEWS) {
+        let mut metadata = field.metadata().clone();
+        metadata.remove(KEEP_VIEWS);
+        return Arc::new(Field::clone(field).with_metadata(metadata));
+    }
     match plain_type(field.data_type()) {
         Some(data_type) => Arc::new(Field::clone(field).with_data_type(data_type)),
         None => Arc::clone(field),
@@ -160,6 +177,13 @@ impl RecordBatchReader for ResultReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marked_views_are_kept_without_their_mark() {
+        let view = Field::new("a", DataType::Utf8View, true);
+        let plain = without_views(&Schema::new(vec![keep_views(&view)]));
+        assert_eq!(plain.field(0), &view);
+    }
 
     #[test]
     fn views_are_replaced_at_any_depth() {

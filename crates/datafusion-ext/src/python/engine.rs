@@ -14,6 +14,7 @@ use super::scan::PyDeltaScan;
 use super::signals::wait;
 use crate::engine::{Allowed, CacheFill, CacheLimits, Engine, ForeignReader, Limits};
 use crate::error::{Code, EngineError, Result};
+use crate::scan::Alignment;
 
 /// One DataFusion context under one set of settings.
 #[pyclass(name = "Engine", module = "datafusion_ext", frozen)]
@@ -51,8 +52,22 @@ impl PyEngine {
         Ok(Self { engine })
     }
 
-    fn register_delta(&self, py: Python<'_>, name: &str, table: &PyDeltaScan) -> PyResult<()> {
-        self.engine.register_delta(name, table.scan.clone()).into_python(py)
+    #[pyo3(signature = (name, table, *, schema = None, expressions = None))]
+    fn register_delta(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        table: &PyDeltaScan,
+        schema: Option<&Bound<'_, PyAny>>,
+        expressions: Option<Vec<String>>,
+    ) -> PyResult<()> {
+        let scan = table.scan.clone();
+        let Some(schema) = schema else {
+            return self.engine.register_delta(name, scan).into_python(py);
+        };
+        let alignment =
+            Alignment { schema: import_schema(schema)?, expressions: expressions.unwrap_or_default() };
+        py.detach(|| self.engine.register_aligned(name, scan, &alignment)).into_python(py)
     }
 
     fn register_batches(&self, name: &str, data: &Bound<'_, PyAny>) -> PyResult<()> {

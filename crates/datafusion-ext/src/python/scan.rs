@@ -15,7 +15,7 @@ use super::arrow::{import_schema, import_stream};
 use super::errors::IntoPython;
 use crate::engine::runtime;
 use crate::error::{Code, EngineError};
-use crate::scan::{ColumnMapping, DeltaScan, ScanInput};
+use crate::scan::{ColumnMapping, DeltaScan, ScanInput, ScanOptions};
 
 /// A pinned Delta snapshot that engines and `datafusion.SessionContext` objects can scan.
 #[pyclass(name = "DeltaScan", module = "datafusion_ext", frozen)]
@@ -28,7 +28,12 @@ pub struct PyDeltaScan {
 #[pymethods]
 impl PyDeltaScan {
     #[new]
-    #[pyo3(signature = (root, schema, files, *, partition_columns = Vec::new(), column_mapping = "none", storage_options = None, version = 0))]
+    #[pyo3(signature = (
+        root, schema, files, *, partition_columns = Vec::new(), column_mapping = "none", storage_options = None,
+        version = 0, file_column = None, row_index_column = None, view_types = None,
+        wrap_partition_values = false, pushdown = None, only = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         root: String,
         schema: &Bound<'_, PyAny>,
@@ -37,7 +42,21 @@ impl PyDeltaScan {
         column_mapping: &str,
         storage_options: Option<BTreeMap<String, String>>,
         version: i64,
+        file_column: Option<String>,
+        row_index_column: Option<String>,
+        view_types: Option<bool>,
+        wrap_partition_values: bool,
+        pushdown: Option<bool>,
+        only: Option<Vec<String>>,
     ) -> PyResult<Self> {
+        let options = ScanOptions {
+            file_column,
+            row_index_column,
+            view_types,
+            wrap_partition_values,
+            pushdown,
+            files: only,
+        };
         let py = schema.py();
         let schema = import_schema(schema)?;
         let reader = import_stream(files)?;
@@ -55,6 +74,7 @@ impl PyDeltaScan {
                 partition_columns: &partition_columns,
                 column_mapping,
                 storage_options: &storage_options,
+                options,
             })
         };
         let scan = py.detach(build).into_python(py)?;

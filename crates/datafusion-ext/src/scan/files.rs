@@ -1,9 +1,12 @@
 //! A snapshot's live files, as handed over in one Arrow table.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, StructArray};
-use datafusion::arrow::compute::{cast, concat_batches};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, StructArray,
+};
+use datafusion::arrow::compute::{cast, concat_batches, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
 
 use super::deletion::{DeletionVector, read_column};
@@ -13,7 +16,8 @@ use crate::error::{Code, EngineError, Result};
 /// One row per live file: path, size, row count and the statistics of the add action.
 #[derive(Debug, Clone)]
 pub struct FileList {
-    batch: RecordBatch,
+    /// Partition values and statistics, until the index is made of them.
+    batch: Option<RecordBatch>,
     paths: StringArray,
     sizes: Int64Array,
     modified: Int64Array,
@@ -41,7 +45,7 @@ impl FileList {
             live_rows: live_rows(&rows, &vectors),
             rows,
             vectors,
-            batch,
+            batch: Some(batch),
         })
     }
 
@@ -51,8 +55,37 @@ impl FileList {
         elsewhere.map(|path| location.file(path)).try_for_each(|place| place.map(drop))
     }
 
+    /// The listed files only; `wanted` are paths as they were handed over.
+    pub fn only(&self, wanted: &[String], location: &Location) -> Result<Self> {
+        let mut places: HashMap<&str, usize> = wanted.iter().map(|path| (path.as_str(), 0)).collect();
+        let listed = |path: Option<&str>| {
+            let found = path.and_then(|path| places.get_mut(path));
+            found.map(|times| *times += 1).is_some()
+        };
+        let kept: BooleanArray = self.paths.iter().map(listed).map(Some).collect();
+        if let Some(path) = wanted.iter().find(|path| places[path.as_str()] == 0) {
+            let message = format!("The snapshot has no file {path:?}");
+            return Err(EngineError::new(Code::ScanInput, message).about(path));
+        }
+        let Some(batch) = &self.batch else {
+            return Err(EngineError::new(Code::Internal, "Files are chosen before the index is made"));
+        };
+        let batch = filter_record_batch(batch, &kept)?;
+        Self::try_new(&batch.schema(), &[batch], location)
+    }
+
+    /// Let go of what is not asked for once the index has been made.
+    pub fn forget_statistics(&mut self) {
+        self.batch = None;
+    }
+
+    /// Paths as they were handed over.
+    pub fn paths(&self, data_type: &DataType) -> Result<ArrayRef> {
+        Ok(cast(&self.paths, data_type)?)
+    }
+
     pub fn len(&self) -> usize {
-        self.batch.num_rows()
+        self.paths.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -96,7 +129,7 @@ impl FileList {
     /// A column inside one of the struct columns, cast to `data_type`; `None` where there is no such
     /// column or its values can't be read as that type.
     pub fn nested(&self, group: &str, name: &str, data_type: &DataType) -> Option<ArrayRef> {
-        let group = self.batch.column_by_name(group)?.as_any().downcast_ref::<StructArray>()?;
+        let group = self.batch.as_ref()?.column_by_name(group)?.as_any().downcast_ref::<StructArray>()?;
         let values = cast(group.column_by_name(name)?, data_type).ok()?;
         Some(with_parent_nulls(group, values))
     }
@@ -122,7 +155,7 @@ fn with_parent_nulls(group: &StructArray, values: ArrayRef) -> ArrayRef {
     match group.nulls() {
         None => values,
         Some(nulls) => {
-            let present = datafusion::arrow::array::BooleanArray::new(nulls.inner().clone(), None);
+            let present = BooleanArray::new(nulls.inner().clone(), None);
             let absent = datafusion::arrow::compute::not(&present);
             absent.and_then(|absent| datafusion::arrow::compute::nullif(&values, &absent)).unwrap_or_else(
                 |_| datafusion::arrow::array::new_null_array(values.data_type(), values.len()),
@@ -172,9 +205,10 @@ pub(super) mod fixtures {
             .unzip();
         let nulls = vec![true, false, false].into();
         let vectors = StructArray::new(fields.into(), arrays, Some(nulls));
-        let mut fields = files.batch.schema().fields().to_vec();
+        let given = files.batch.unwrap();
+        let mut fields = given.schema().fields().to_vec();
         fields.push(Arc::new(Field::new("deletion_vector", vectors.data_type().clone(), true)));
-        let mut arrays = files.batch.columns().to_vec();
+        let mut arrays = given.columns().to_vec();
         arrays.push(Arc::new(vectors));
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
         let location = Location::parse("/t", &Default::default()).unwrap();

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::filter;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::{cast, filter};
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::stats::Precision;
 use datafusion::common::{Column, ScalarValue, Statistics};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
@@ -24,19 +25,28 @@ pub struct FileIndex {
     bounds: Vec<ColumnBounds>,
     positions: HashMap<String, usize>,
     partition_values: RecordBatch,
+    row_counts: ArrayRef,
 }
 
 impl FileIndex {
-    pub fn try_new(files: FileList, data: &[FieldRef], partitions: &[FieldRef]) -> Result<Self> {
-        let partition_values = partition_batch(&files, partitions)?;
+    pub fn try_new(
+        mut files: FileList,
+        data: &[FieldRef],
+        partitions: &[FieldRef],
+        file_column: Option<&FieldRef>,
+    ) -> Result<Self> {
+        let partition_values = partition_batch(&files, partitions, file_column)?;
         let mut bounds: Vec<ColumnBounds> =
             data.iter().map(|field| ColumnBounds::of_data(&files, field)).collect();
         bounds.extend(
             partition_values.columns().iter().map(|values| ColumnBounds::of_partition(&files, values)),
         );
-        let fields: Vec<FieldRef> = data.iter().chain(partitions).cloned().collect();
+        let fields: Vec<FieldRef> = data.iter().chain(partitions).chain(file_column).cloned().collect();
         let positions = fields.iter().enumerate().map(|(at, field)| (field.name().clone(), at)).collect();
-        Ok(Self { files, schema: Arc::new(Schema::new(fields)), bounds, positions, partition_values })
+        files.forget_statistics();
+        let row_counts = cast(files.stored_row_counts(), &DataType::UInt64)?;
+        let schema = Arc::new(Schema::new(fields));
+        Ok(Self { files, schema, bounds, positions, partition_values, row_counts })
     }
 
     /// Data columns, then partition columns, by the table's names.
@@ -85,11 +95,20 @@ impl FileIndex {
     pub fn file_statistics(&self, file: usize) -> Statistics {
         let rows = self.files.num_rows(file);
         let mut statistics = Statistics::new_unknown(&Schema::empty());
-        statistics.num_rows = rows.map_or(Default::default(), datafusion::common::stats::Precision::Exact);
+        statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
         let whole = self.files.vector(file).is_none();
         statistics.column_statistics =
             self.bounds.iter().map(|bounds| bounds.of_file(file, rows, whole)).collect();
         statistics
+    }
+
+    /// The number of rows of the kept files.
+    pub fn rows(&self, kept: &BooleanArray) -> Precision<usize> {
+        let counts = self.files.row_counts();
+        match kept.true_count() == kept.len() {
+            true => total_rows(counts),
+            false => filter(counts, kept).map_or(Precision::Absent, |some| total_rows(some.as_primitive())),
+        }
     }
 
     /// Statistics of the kept files together.
@@ -99,12 +118,7 @@ impl FileIndex {
             true => Some(Arc::clone(values)),
             false => filter(values, kept).ok(),
         };
-        let counts: ArrayRef = Arc::new(self.files.row_counts().clone());
-        let rows = select(&counts).map(|counts| {
-            use datafusion::arrow::array::AsArray;
-            total_rows(counts.as_primitive())
-        });
-        let rows = rows.unwrap_or_default();
+        let rows = self.rows(kept);
         let mut statistics = Statistics::new_unknown(&Schema::empty());
         let whole = !self.files.has_vectors()
             || kept.values().set_indices().all(|file| self.files.vector(file).is_none());
@@ -138,11 +152,11 @@ impl PruningStatistics for FileIndex {
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        datafusion::arrow::compute::cast(self.files.stored_row_counts(), &DataType::UInt64).ok()
+        Some(Arc::clone(&self.row_counts))
     }
 
-    fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
-        None
+    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        self.bounds_of(column)?.may_contain(values)
     }
 }
 
@@ -155,8 +169,12 @@ fn both(kept: &BooleanArray, matched: &BooleanArray) -> BooleanArray {
     BooleanArray::new(kept.values() & &certain, None)
 }
 
-fn partition_batch(files: &FileList, partitions: &[FieldRef]) -> Result<RecordBatch> {
-    let columns = partitions
+fn partition_batch(
+    files: &FileList,
+    partitions: &[FieldRef],
+    file_column: Option<&FieldRef>,
+) -> Result<RecordBatch> {
+    let mut columns = partitions
         .iter()
         .map(|field| {
             files.nested("partition", field.name(), field.data_type()).ok_or_else(|| {
@@ -166,8 +184,12 @@ fn partition_batch(files: &FileList, partitions: &[FieldRef]) -> Result<RecordBa
             })
         })
         .collect::<Result<Vec<_>>>()?;
+    if let Some(field) = file_column {
+        columns.push(files.paths(field.data_type())?);
+    }
+    let fields = partitions.iter().chain(file_column);
     let fields: Vec<FieldRef> =
-        partitions.iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true))).collect();
+        fields.map(|field| Arc::new(field.as_ref().clone().with_nullable(true))).collect();
     let rows = RecordBatchOptions::new().with_row_count(Some(files.len()));
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?)
 }
@@ -186,7 +208,7 @@ mod tests {
     fn index() -> FileIndex {
         let field = |name, data_type| Arc::new(Field::new(name, data_type, true));
         let data = [field("id", DataType::Int64), field("x", DataType::Float64)];
-        FileIndex::try_new(three_files(), &data, &[]).unwrap()
+        FileIndex::try_new(three_files(), &data, &[], None).unwrap()
     }
 
     fn kept_by(index: &FileIndex, predicate: Expr) -> Vec<bool> {
@@ -210,7 +232,6 @@ mod tests {
 
     #[test]
     fn totals_are_exact_only_when_every_file_is_counted() {
-        use datafusion::common::stats::Precision;
         let index = index();
         assert_eq!(
             index.statistics(&BooleanArray::from(vec![true, true, false])).num_rows,

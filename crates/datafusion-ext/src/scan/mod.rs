@@ -1,20 +1,26 @@
 //! Native scans of pinned Delta snapshots: the file index, its statistics, and the table provider.
 
 mod adapter;
+mod aligned;
 mod conversion;
 mod deletion;
 mod files;
 mod index;
+mod layout;
 mod location;
 mod mapping;
+mod options;
 mod provider;
 mod source;
 mod statistics;
 
 pub use adapter::DeltaAdapterFactory;
+pub use aligned::{AlignedTable, Alignment};
 pub use deletion::{DeletionVector, Storage};
 pub use files::FileList;
+pub use layout::Layout;
 pub use location::Location;
 pub use mapping::ColumnMapping;
+pub use options::ScanOptions;
 pub use provider::{DeltaScan, ScanInput};
 pub use source::DeltaSource;

@@ -6,22 +6,20 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use datafusion::arrow::array::{BooleanArray, RecordBatch};
+use datafusion::arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::buffer::BooleanBuffer;
-use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Statistics, project_schema};
-use datafusion::datasource::file_format::parquet::transform_schema_to_view;
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, DFSchema, Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -30,21 +28,24 @@ use object_store::ObjectMeta;
 use super::adapter::DeltaAdapterFactory;
 use super::files::FileList;
 use super::index::FileIndex;
+use super::layout::Layout;
 use super::location::Location;
 use super::mapping::ColumnMapping;
+use super::options::ScanOptions;
 use super::source::DeltaSource;
 use crate::error::{Code, EngineError, Result};
+
+/// Rows of one batch without columns, and how many rows such batches are made for.
+const ROWS_ALONE: usize = 1 << 16;
+const MOST_ROWS_ALONE: usize = 1 << 34;
 
 /// A pinned snapshot of a Delta table that can be scanned.
 pub struct DeltaScan {
     location: Location,
     version: i64,
-    schema: SchemaRef,
     mapping: ColumnMapping,
-    /// Data columns, then partition columns, by the names that they have in the files.
-    scan_schema: TableSchema,
-    /// Position in the scan's layout (data columns, then partition columns) of each column of `schema`.
-    scan_positions: Vec<usize>,
+    layout: Layout,
+    pushdown: Option<bool>,
     index: FileIndex,
     partitioned_files: Vec<OnceLock<PartitionedFile>>,
     every_file: BooleanArray,
@@ -63,38 +64,30 @@ pub struct ScanInput<'a> {
     pub partition_columns: &'a [String],
     pub column_mapping: ColumnMapping,
     pub storage_options: &'a BTreeMap<String, String>,
+    pub options: ScanOptions,
 }
 
 impl DeltaScan {
     pub fn try_new(input: &ScanInput<'_>) -> Result<Self> {
         let mapping = input.column_mapping;
-        let schema = Arc::new(transform_schema_to_view(&input.schema));
-        let (data, partitions) = split_columns(&schema, input.partition_columns)?;
+        let layout = Layout::try_new(&input.schema, input.partition_columns, mapping, &input.options)?;
         let location = Location::parse(input.root, input.storage_options)?;
-        let files = FileList::try_new(&input.files_schema, input.files, &location)?;
+        let mut files = FileList::try_new(&input.files_schema, input.files, &location)?;
+        if let Some(wanted) = &input.options.files {
+            files = files.only(wanted, &location)?;
+        }
         files.check_places(&location)?;
-        let index = FileIndex::try_new(files, &data, &partitions)?;
-        let scan_positions = schema
-            .fields()
-            .iter()
-            .map(|field| data.iter().chain(&partitions).position(|column| column.name() == field.name()))
-            .collect::<Option<Vec<_>>>()
-            .unwrap_or_default();
-        let physical = |fields: &[FieldRef]| -> Vec<FieldRef> {
-            fields.iter().map(|field| mapping.physical_field(field)).collect()
-        };
+        let index = FileIndex::try_new(files, &layout.data, &layout.partitions, layout.file_column.as_ref())?;
+        let num_files = index.files().len();
         Ok(Self {
             location,
             version: input.version,
-            scan_schema: TableSchema::builder(Arc::new(Schema::new(physical(&data))))
-                .with_table_partition_cols(physical(&partitions))
-                .build(),
-            partitioned_files: (0..index.files().len()).map(|_| OnceLock::new()).collect(),
-            every_file: BooleanArray::new(BooleanBuffer::new_set(index.files().len()), None),
-            schema,
             mapping,
-            scan_positions,
+            layout,
+            pushdown: input.options.pushdown,
             index,
+            partitioned_files: (0..num_files).map(|_| OnceLock::new()).collect(),
+            every_file: BooleanArray::new(BooleanBuffer::new_set(num_files), None),
             all_statistics: OnceLock::new(),
             all_groups: Mutex::default(),
         })
@@ -102,6 +95,10 @@ impl DeltaScan {
 
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     pub fn version(&self) -> i64 {
@@ -120,8 +117,32 @@ impl DeltaScan {
 
     fn statistics_of(&self, kept: &BooleanArray) -> Statistics {
         match kept.true_count() == self.num_files() {
-            true => self.all_statistics.get_or_init(|| self.index.statistics(kept)).clone(),
-            false => self.index.statistics(kept),
+            true => self.all_statistics.get_or_init(|| self.widened(self.index.statistics(kept))).clone(),
+            false => self.widened(self.index.statistics(kept)),
+        }
+    }
+
+    /// Of the row index, of which the log says nothing, nothing is known.
+    fn widened(&self, mut statistics: Statistics) -> Statistics {
+        if self.layout.has_row_index() {
+            statistics.column_statistics.push(ColumnStatistics::new_unknown());
+        }
+        statistics
+    }
+
+    /// All rows of the kept files, as far as queries that want no column can tell.
+    fn rows_alone(&self, kept: &BooleanArray) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        match self.index.rows(kept) {
+            Precision::Exact(rows) if rows <= MOST_ROWS_ALONE => {
+                let schema = Arc::new(Schema::empty());
+                let batches = (0..rows).step_by(ROWS_ALONE).map(|start| {
+                    let count = RecordBatchOptions::new().with_row_count(Some(ROWS_ALONE.min(rows - start)));
+                    RecordBatch::try_new_with_options(Arc::clone(&schema), vec![], &count)
+                });
+                let batches = batches.collect::<Result<Vec<_>, _>>()?;
+                Ok(Some(MemorySourceConfig::try_new_exec(&[batches], schema, None)?))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -169,6 +190,10 @@ impl DeltaScan {
             && columns.iter().all(|column| partitions.field_with_name(column.name()).is_ok())
     }
 
+    fn reads_row_index(&self, filter: &Expr) -> bool {
+        filter.column_refs().iter().any(|column| self.layout.is_row_index(column.name()))
+    }
+
     fn partitioned_file(&self, file: usize) -> Result<PartitionedFile> {
         if let Some(known) = self.partitioned_files[file].get() {
             return Ok(known.clone());
@@ -189,7 +214,7 @@ impl DeltaScan {
         };
         let mut made = PartitionedFile::new_from_meta(meta);
         made.partition_values = self.index.partition_values(file)?;
-        made.statistics = Some(Arc::new(self.index.file_statistics(file)));
+        made.statistics = Some(Arc::new(self.widened(self.index.file_statistics(file))));
         if let Some(vector) = files.vector(file) {
             made.extensions.insert_arc(Arc::clone(vector));
         }
@@ -205,9 +230,10 @@ impl DeltaScan {
         let environment = state.runtime_env();
         let store = environment.object_store(self.location.store_url())?;
         let footers = environment.cache_manager.get_file_metadata_cache();
-        let source = ParquetSource::new(self.scan_schema.clone()).with_table_parquet_options(options);
+        let schema = self.layout.scan_schema.clone();
+        let source = ParquetSource::new(schema).with_table_parquet_options(options);
         let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
-        Ok(Arc::new(DeltaSource::new(source, readers)))
+        Ok(Arc::new(DeltaSource::new(source, readers, self.pushdown)))
     }
 
     /// The source with the wanted columns of the table, under the names that the table gives them.
@@ -216,17 +242,7 @@ impl DeltaScan {
         source: &dyn FileSource,
         projection: Option<&Vec<usize>>,
     ) -> Result<Arc<dyn FileSource>> {
-        let scan_fields = self.scan_schema.table_schema().fields();
-        let expression = |column: usize| {
-            let at = self.scan_positions[column];
-            let expr = Arc::new(Column::new(scan_fields[at].name(), at)) as _;
-            ProjectionExpr { expr, alias: self.schema.field(column).name().clone() }
-        };
-        let expressions: Vec<ProjectionExpr> = match projection {
-            Some(columns) => columns.iter().copied().map(expression).collect(),
-            None => (0..self.schema.fields().len()).map(expression).collect(),
-        };
-        let projected = source.try_pushdown_projection(&ProjectionExprs::new(expressions))?;
+        let projected = source.try_pushdown_projection(&self.layout.projection(projection))?;
         projected.ok_or_else(|| EngineError::new(Code::Internal, "Columns of a scan can't be chosen"))
     }
 
@@ -258,7 +274,7 @@ impl fmt::Debug for DeltaScan {
 #[async_trait]
 impl TableProvider for DeltaScan {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+        Arc::clone(&self.layout.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -271,6 +287,7 @@ impl TableProvider for DeltaScan {
     ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
         let support = |filter: &&Expr| match self.is_partition_filter(filter) {
             true => TableProviderFilterPushDown::Exact,
+            false if self.reads_row_index(filter) => TableProviderFilterPushDown::Unsupported,
             false => TableProviderFilterPushDown::Inexact,
         };
         Ok(filters.iter().map(support).collect())
@@ -285,7 +302,14 @@ impl TableProvider for DeltaScan {
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let kept = self.select_files(state, filters, limit)?;
         if kept.true_count() == 0 {
-            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
+            return Ok(Arc::new(EmptyExec::new(project_schema(&self.layout.schema, projection)?)));
+        }
+        let wants_no_column = projection.is_some_and(Vec::is_empty);
+        if wants_no_column
+            && filters.iter().all(|filter| self.is_partition_filter(filter))
+            && let Some(rows) = self.rows_alone(&kept)?
+        {
+            return Ok(rows);
         }
         let source = self.source(state)?;
         let scan = FileScanConfigBuilder::new(
@@ -302,7 +326,7 @@ impl TableProvider for DeltaScan {
 
     fn statistics(&self) -> Option<Statistics> {
         let statistics = self.statistics_of(&self.every_file);
-        Some(statistics.project(Some(&self.scan_positions)))
+        Some(statistics.project(Some(&self.layout.positions)))
     }
 }
 
@@ -317,19 +341,4 @@ fn physical_conjunction(
     let predicate = datafusion::logical_expr::expr_rewriter::unnormalize_col(predicate);
     let schema = DFSchema::try_from(Arc::clone(schema))?;
     Ok(Some(create_physical_expr(&predicate, &schema, state.execution_props(), &Default::default())?))
-}
-
-fn split_columns(schema: &Schema, partition_columns: &[String]) -> Result<(Vec<FieldRef>, Vec<FieldRef>)> {
-    for name in partition_columns {
-        if schema.field_with_name(name).is_err() {
-            return Err(EngineError::new(
-                Code::ScanInput,
-                format!("Partition column {name:?} is not in the schema"),
-            ));
-        }
-    }
-    let is_partition = |field: &&FieldRef| partition_columns.contains(field.name());
-    let data = schema.fields().iter().filter(|field| !is_partition(field)).cloned().collect();
-    let partitions = partition_columns.iter().filter_map(|name| schema.fields().find(name));
-    Ok((data, partitions.map(|(_, field)| Arc::clone(field)).collect()))
 }

@@ -38,13 +38,19 @@ use super::deletion::{DeletionVector, access_plan};
 pub struct DeltaSource {
     inner: Arc<dyn FileSource>,
     readers: Arc<dyn ParquetFileReaderFactory>,
+    /// Whether filters are evaluated while rows are decoded; the session says if this does not.
+    pushdown: Option<bool>,
 }
 
 impl DeltaSource {
     /// Read through `source`, whose files `readers` open.
-    pub fn new(source: ParquetSource, readers: Arc<dyn ParquetFileReaderFactory>) -> Self {
+    pub fn new(
+        source: ParquetSource,
+        readers: Arc<dyn ParquetFileReaderFactory>,
+        pushdown: Option<bool>,
+    ) -> Self {
         let inner = source.with_parquet_file_reader_factory(Arc::clone(&readers));
-        Self { inner: Arc::new(inner), readers }
+        Self { inner: Arc::new(inner), readers, pushdown }
     }
 
     /// The source that does the reading.
@@ -53,7 +59,7 @@ impl DeltaSource {
     }
 
     fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(Self { inner, readers: Arc::clone(&self.readers) })
+        Arc::new(Self { inner, readers: Arc::clone(&self.readers), pushdown: self.pushdown })
     }
 }
 
@@ -66,7 +72,15 @@ impl FileSource for DeltaSource {
         let schema = self.table_schema().table_schema();
         let safe: Vec<bool> = filters.iter().map(|filter| is_safe(filter, schema)).collect();
         let offered = filters.into_iter().zip(&safe).filter_map(|(filter, safe)| safe.then_some(filter));
-        let result = self.inner.try_pushdown_filters(offered.collect(), config)?;
+        let offered = offered.collect();
+        let result = match self.pushdown {
+            Some(pushdown) if pushdown != config.execution.parquet.pushdown_filters => {
+                let mut own = config.clone();
+                own.execution.parquet.pushdown_filters = pushdown;
+                self.inner.try_pushdown_filters(offered, &own)?
+            }
+            _ => self.inner.try_pushdown_filters(offered, config)?,
+        };
         let mut answers = result.filters.into_iter();
         Ok(FilterPushdownPropagation {
             filters: safe

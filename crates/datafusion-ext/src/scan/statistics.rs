@@ -5,17 +5,25 @@
 //! leave NaN out of the bounds of floats, while the engine orders NaN above all numbers; and they may
 //! write 0.0 for -0.0, which the engine orders below it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt64Array, new_null_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt64Array, new_null_array,
+};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, TimeUnit, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt64Type,
 };
+use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue};
 
 use super::files::FileList;
+
+/// Lists of up to so many values become comparisons, which need no look-up.
+const FEW_VALUES: usize = 20;
 
 /// Bytes that a value of unknown width is taken to have, for ordering joins.
 const ASSUMED_VALUE_BYTES: usize = 24;
@@ -67,8 +75,30 @@ impl ColumnBounds {
             max: Arc::clone(values),
             live_nulls: live_nulls(files, &null_count),
             null_count,
-            exact: true,
+            // A file without rows has its partition's value in no row.
+            exact: occurs_as_recorded(values.data_type()) && has_rows(files),
         }
+    }
+
+    /// Where the column has none of the values, file by file: false, and NULL where it may have one.
+    pub fn may_contain(&self, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        if values.len() <= FEW_VALUES || self.data_type.is_nested() {
+            return None;
+        }
+        let wanted = ScalarValue::iter_to_array(values.iter().filter(|value| !value.is_null()).cloned());
+        let wanted = cast(&wanted.ok()?, &self.data_type).ok().filter(|wanted| wanted.null_count() == 0)?;
+        let converter = RowConverter::new(vec![SortField::new(self.data_type.clone())]).ok()?;
+        let rows = |values: &ArrayRef| converter.convert_columns(std::slice::from_ref(values)).ok();
+        let (wanted, low, high) = (rows(&wanted)?, rows(&self.min)?, rows(&self.max)?);
+        let mut wanted: Vec<_> = wanted.iter().collect();
+        wanted.sort_unstable();
+        let outside = |file: usize| {
+            let known = self.min.is_valid(file) && self.max.is_valid(file);
+            let next = known.then(|| wanted.partition_point(|value| *value < low.row(file)))?;
+            let none = wanted.get(next).is_none_or(|value| *value > high.row(file));
+            none.then_some(false)
+        };
+        Some((0..self.min.len()).map(outside).collect())
     }
 
     /// Statistics of the column in one file; it is whole if none of its rows are deleted.
@@ -122,6 +152,17 @@ impl ColumnBounds {
             None => rows.multiply(&Precision::Inexact(ASSUMED_VALUE_BYTES)),
         }
     }
+}
+
+/// Whether a partition's value is what queries find as extremes: not so for NaN and for other encodings.
+fn occurs_as_recorded(data_type: &DataType) -> bool {
+    !data_type.is_floating() && !matches!(data_type, DataType::Dictionary(..))
+}
+
+/// Whether every file is known to have rows.
+fn has_rows(files: &FileList) -> bool {
+    let counts = files.row_counts();
+    counts.null_count() == 0 && counts.values().iter().all(|count| *count > 0)
 }
 
 fn stored_rows(files: &FileList, file: usize) -> Option<u64> {

@@ -167,6 +167,11 @@ class Table(Mutations, Maintenance):
         return self._policy
 
     @property
+    def contract(self) -> TableSpec | None:
+        """The contract given, if one was."""
+        return self._spec
+
+    @property
     def spec(self) -> TableSpec:
         """The contract given, or the one that the table's own metadata states."""
         return self._spec if self._spec is not None else self.snapshot().spec

@@ -1,6 +1,6 @@
 """One governed DataFusion session over Delta Lake tables."""
 
-from df_runtime.datasets import DatasetIdentity, DatasetResolution
+from df_runtime.datasets import AdaptedColumn, DatasetIdentity, DatasetResolution
 from df_runtime.errors import (
     AmbiguousColumnError,
     CancelledError,
@@ -42,6 +42,7 @@ from df_runtime.result import Result
 from df_runtime.session import Session
 
 __all__ = [
+    "AdaptedColumn",
     "AmbiguousColumnError",
     "CachePolicy",
     "CancelledError",

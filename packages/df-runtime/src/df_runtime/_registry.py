@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from datafusion_ext import Engine, EngineError
-from delta_io import Snapshot, Table
+from delta_io import ScanConfig, Snapshot, Table
 from df_runtime._diagnosis import Names, diagnose
 from df_runtime._gate import Gate
 from df_runtime._names import TableName
@@ -54,13 +54,26 @@ class Registry:
         return TableName.parse(text, catalog=profile.catalog, schema=profile.schema, normalize=normalize)
 
     def put(
-        self, text: str, source: object, *, version: int | None, timestamp: datetime | str | None
+        self,
+        text: str,
+        source: object,
+        *,
+        version: int | None,
+        timestamp: datetime | str | None,
+        scan: ScanConfig | None = None,
     ) -> None:
         """Bind a name, in place of what it was bound to."""
         name = self.read_name(text)
         ticket = next(self._tickets)
         known = list(self._entries)
-        dataset = resolve(source, version=version, timestamp=timestamp, known=known, read_name=self.read_name)
+        dataset = resolve(
+            source,
+            version=version,
+            timestamp=timestamp,
+            scan=scan,
+            known=known,
+            read_name=self.read_name,
+        )
         if not isinstance(dataset, ViewDataset):
             with self._lock:
                 self._bind(name, dataset, ticket)

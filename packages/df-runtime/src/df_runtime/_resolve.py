@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from abc import ABC, abstractmethod
@@ -10,10 +11,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, cast
 
+import msgspec
 import pyarrow as pa
 
 from datafusion_ext import DeltaScan, Engine, EngineError
-from delta_io import ChangeSet, Snapshot, Table
+from delta_io import ChangeSet, ScanConfig, Snapshot, Table
+from df_runtime._alignment import shown_columns
 from df_runtime._lexer import starts_query
 from df_runtime._names import TableName
 from df_runtime._references import table_references
@@ -28,6 +31,8 @@ from df_runtime.errors import DatasetSourceError, DatasetUnsupportedError
 
 if TYPE_CHECKING:
     from datafusion import SessionContext
+
+    from schema_spec import TableSpec
 
 
 class Dataset(ABC):
@@ -68,24 +73,51 @@ class DeltaDataset(Dataset):
 
     reusable = True
 
-    def __init__(self, source: DatasetSource, snapshot: Snapshot, *, follows: Table | None) -> None:
+    def __init__(
+        self,
+        source: DatasetSource,
+        snapshot: Snapshot,
+        *,
+        follows: Table | None,
+        contract: TableSpec | None,
+        config: ScanConfig,
+    ) -> None:
         self.source: DatasetSource = source
         self.snapshot = snapshot
         self.follows = follows
-        self.scan = native_scan(snapshot)
+        self.contract = contract
+        self.config = config
+        self.shown = shown_columns(snapshot, contract, config.schema)
+        self.scan = native_scan(snapshot, config)
 
     def advanced(self, snapshot: Snapshot) -> DeltaDataset:
         """Bind to another snapshot; itself if nothing was committed in between."""
         mine = self.snapshot
         if snapshot.version == mine.version and snapshot.table_id == mine.table_id:
             return self
-        return DeltaDataset(self.source, snapshot, follows=self.follows)
+        return DeltaDataset(
+            self.source, snapshot, follows=self.follows, contract=self.contract, config=self.config
+        )
 
     def attach(self, engine: Engine, name: TableName) -> None:
-        engine.register_delta(name.quoted(), self.scan)
+        if self.shown is None:
+            engine.register_delta(name.quoted(), self.scan)
+        else:
+            shown = self.shown
+            engine.register_delta(
+                name.quoted(), self.scan, schema=shown.schema, expressions=shown.expressions
+            )
 
     def attach_context(self, context: SessionContext, name: TableName) -> None:
-        context.register_table(name.quoted(), self.scan)
+        if self.shown is None:
+            context.register_table(name.quoted(), self.scan)
+            return
+        rows = context.read_table(self.scan)
+        pairs = zip(self.shown.schema.names, self.shown.expressions, strict=True)
+        columns = [rows.parse_sql_expr(sql).alias(column) for column, sql in pairs]
+        added = [rows.parse_sql_expr(_quoted(column)) for column in self.config.added_columns.names]
+        types = {field.name: field.type for field in self.shown.schema if not pa.types.is_nested(field.type)}
+        context.register_view(name.quoted(), rows.select(*columns, *added).cast(types))
 
     def identity(self, name: TableName) -> DatasetIdentity:
         return DatasetIdentity(
@@ -95,7 +127,15 @@ class DeltaDataset(Dataset):
             version=self.snapshot.version,
             table_id=self.snapshot.table_id,
             schema_identity_hash=self._schema_identity_hash,
+            scan=self._scan_identity_hash,
         )
+
+    @cached_property
+    def _scan_identity_hash(self) -> str | None:
+        if self.shown is None and not self.config.payload:
+            return None
+        shown = self.shown and (str(self.shown.schema), self.shown.expressions)
+        return hashlib.sha256(msgspec.json.encode((self.config.identity_hash, shown))).hexdigest()
 
     @cached_property
     def _schema_identity_hash(self) -> str:
@@ -115,6 +155,8 @@ class DeltaDataset(Dataset):
             files=self.scan.num_files,
             rows=self.scan.num_rows,
             bytes=self.snapshot.files().bytes,
+            scan=self.config if self.config.payload else None,
+            adapted=() if self.shown is None else self.shown.adapted,
         )
 
 
@@ -206,6 +248,7 @@ def resolve(
     *,
     version: int | None = None,
     timestamp: datetime | str | None = None,
+    scan: ScanConfig | None = None,
     known: Iterable[TableName],
     read_name: _NameReader,
 ) -> Dataset:
@@ -217,6 +260,8 @@ def resolve(
         What the user registered.
     version, timestamp : optional
         Which snapshot of a Delta table; the newest at each query if both are left out.
+    scan : ScanConfig, optional
+        How a Delta table is scanned.
     known : iterable of TableName
         What a view can refer to.
     read_name : callable
@@ -229,23 +274,26 @@ def resolve(
     Raises
     ------
     DatasetSourceError
-        The source is of no known kind, or a version was asked of something that has none.
+        The source is of no known kind, or a version or a scan was asked of something that has none.
     DatasetUnsupportedError
         The engine cannot scan the table correctly.
     delta_io.DeltaIoError
         The table cannot be opened, or does not have the version.
     """
     if isinstance(source, str) and starts_query(source):
-        _refuse_version("A view", version, timestamp)
+        _refuse_version("A view", version, timestamp, scan)
         depends, exact = table_references(source, known, read_name)
         return ViewDataset(source, depends, exact=exact)
     if isinstance(source, (str, os.PathLike)):
         source = Table(os.fspath(cast("str | os.PathLike[str]", source)))
     if isinstance(source, Table):
-        return _resolve_table(source, version, timestamp)
-    _refuse_version(f"A {type(source).__name__}", version, timestamp)
+        return _resolve_table(source, version, timestamp, scan or ScanConfig())
     if isinstance(source, Snapshot):
-        return DeltaDataset(source, source, follows=None)
+        config = scan or ScanConfig()
+        _refuse_version("A Snapshot", version, timestamp, None)
+        _refuse_version("A Snapshot", config.version, config.timestamp, None)
+        return DeltaDataset(source, source, follows=None, contract=None, config=config)
+    _refuse_version(f"A {type(source).__name__}", version, timestamp, scan)
     if isinstance(source, ChangeSet):
         changes: ChangeSet = source
         return ArrowDataset(changes, changes.to_reader().read_all(), "changes")
@@ -260,12 +308,14 @@ def resolve(
     )
 
 
-def native_scan(snapshot: Snapshot) -> DeltaScan:
+def native_scan(snapshot: Snapshot, config: ScanConfig | None = None) -> DeltaScan:
     """Hand a snapshot to the engine as its own Parquet scan.
 
     Parameters
     ----------
     snapshot : Snapshot
+    config : ScanConfig, optional
+        How it is scanned. Which version that is, and which columns are shown, is not looked at.
 
     Returns
     -------
@@ -273,9 +323,12 @@ def native_scan(snapshot: Snapshot) -> DeltaScan:
 
     Raises
     ------
+    DatasetSourceError
+        The options do not fit the table, such as a file that it does not have.
     DatasetUnsupportedError
         The table uses what the scan does not implement; the message says what.
     """
+    config = config or ScanConfig()
     try:
         return DeltaScan(
             snapshot.uri,
@@ -285,8 +338,19 @@ def native_scan(snapshot: Snapshot) -> DeltaScan:
             column_mapping=snapshot.column_mapping,
             storage_options=dict(snapshot.storage_options),
             version=snapshot.version,
+            file_column=config.file_column,
+            row_index_column=config.row_index_column,
+            view_types=config.view_types,
+            wrap_partition_values=config.wrap_partition_values,
+            pushdown=config.pushdown,
+            only=config.files,
         )
     except EngineError as error:
+        if config.payload and error.code == "engine-scan-input":
+            raise DatasetSourceError(
+                f"The options of the scan do not fit {snapshot.uri} at version {snapshot.version}: "
+                f"{error.message}."
+            ) from error
         raise _unsupported(snapshot, str(error.message)) from error
 
 
@@ -297,14 +361,32 @@ def _unsupported(snapshot: Snapshot, reason: str) -> DatasetUnsupportedError:
     )
 
 
-def _resolve_table(table: Table, version: int | None, timestamp: datetime | str | None) -> DeltaDataset:
-    if version is None and timestamp is None:
-        return DeltaDataset(table, table.snapshot(), follows=table)
-    return DeltaDataset(table, table.snapshot(version=version, timestamp=timestamp), follows=None)
+def _resolve_table(
+    table: Table, version: int | None, timestamp: datetime | str | None, config: ScanConfig
+) -> DeltaDataset:
+    chosen = [each for each in (version, timestamp, config.version, config.timestamp) if each is not None]
+    if len(chosen) > 1:
+        raise DatasetSourceError(
+            "The version is chosen more than once; give one `version` or `timestamp`, here or in `scan`."
+        )
+    pinned = table.snapshot(
+        version=version if version is not None else config.version,
+        timestamp=timestamp if timestamp is not None else config.timestamp,
+    )
+    follows = None if chosen else table
+    return DeltaDataset(table, pinned, follows=follows, contract=table.contract, config=config)
 
 
-def _refuse_version(what: str, version: int | None, timestamp: datetime | str | None) -> None:
+def _refuse_version(
+    what: str, version: int | None, timestamp: datetime | str | None, scan: ScanConfig | None
+) -> None:
     if version is not None or timestamp is not None:
         raise DatasetSourceError(
             f"{what} has no versions to choose from; leave out `version` and `timestamp`."
         )
+    if scan is not None:
+        raise DatasetSourceError(f"{what} has no files to scan; leave out `scan`.")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

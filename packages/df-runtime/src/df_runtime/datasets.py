@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from delta_io import ChangeSet, Snapshot, Table
+from delta_io import ChangeSet, ScanConfig, Snapshot, Table
 
 
 @runtime_checkable
@@ -43,6 +43,8 @@ class DatasetIdentity(msgspec.Struct, frozen=True, kw_only=True):
         Identity of the schema at that version.
     definition : str, optional
         Text of a view.
+    scan : str, optional
+        Identity of how the table is scanned, where that is not as it is.
     """
 
     name: str
@@ -52,6 +54,29 @@ class DatasetIdentity(msgspec.Struct, frozen=True, kw_only=True):
     table_id: str | None = None
     schema_identity_hash: str | None = None
     definition: str | None = None
+    scan: str | None = None
+
+
+class AdaptedColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """A column that a scan shows otherwise than the table has it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    action : str
+        What was done: `renamed`, `cast` (cannot fail), `checked` (fails where a value does not fit),
+        `default`, `generated`, `null` or `nested` (a struct put together anew).
+    expression : str
+        SQL text over the columns of the table.
+    reason : str
+        One sentence.
+    """
+
+    name: str
+    action: str
+    expression: str
+    reason: str
 
 
 class DatasetResolution(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +107,10 @@ class DatasetResolution(msgspec.Struct, frozen=True, kw_only=True):
         Text of a view.
     depends : tuple of str
         Names that a view reads.
+    scan : ScanConfig, optional
+        How the table is scanned, where options were given.
+    adapted : tuple of AdaptedColumn
+        Columns that a contract or a schema shows otherwise than the table has them.
     """
 
     name: str
@@ -98,3 +127,5 @@ class DatasetResolution(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int | None = None
     query: str | None = None
     depends: tuple[str, ...] = ()
+    scan: ScanConfig | None = None
+    adapted: tuple[AdaptedColumn, ...] = ()

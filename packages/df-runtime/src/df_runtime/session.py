@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 
 from datafusion_ext import Engine, EngineError, Query
+from delta_io import ScanConfig
 from df_runtime import _parameters
 from df_runtime._dataframe import DataFrames
 from df_runtime._front_ends import FrontEnds
@@ -87,6 +88,7 @@ class Session(FrontEnds, DataFrames):
         *,
         version: int | None = None,
         timestamp: datetime | str | None = None,
+        scan: ScanConfig | None = None,
     ) -> None:
         """Make a dataset known under a name, in place of what had the name before.
 
@@ -94,6 +96,9 @@ class Session(FrontEnds, DataFrames):
         version throughout. With `version` or `timestamp`, or as a `Snapshot`, it is pinned. A
         `RecordBatchReader` can be scanned once; other Arrow data is kept in memory. A view is a query over
         names that are known already.
+
+        A `Table` that was opened with a contract shows the contract's columns: casts, defaults and renames
+        are applied where the table is scanned, and `resolution` lists them.
 
         Parameters
         ----------
@@ -107,6 +112,9 @@ class Session(FrontEnds, DataFrames):
             Version of the Delta table.
         timestamp : datetime or str, optional
             Newest version committed by then.
+        scan : delta_io.ScanConfig, optional
+            How the Delta table is scanned: columns for the file and position of each row, types, chosen
+            files, a version.
 
         Raises
         ------
@@ -118,7 +126,7 @@ class Session(FrontEnds, DataFrames):
             The table cannot be opened.
         """
         self._opened()
-        self._registry.put(name, source, version=version, timestamp=timestamp)
+        self._registry.put(name, source, version=version, timestamp=timestamp, scan=scan)
 
     def deregister(self, name: str) -> bool:
         """Forget a dataset.
