@@ -1,10 +1,13 @@
 """One safe door to Delta Lake tables."""
 
 from delta_io._changed_files import ChangedFile
+from delta_io._clones import clone_table
 from delta_io._commit import Commit, CommitInfo, Retry, Transaction
+from delta_io._export import Export, export_snapshot, history_table
 from delta_io._footers import BloomFilters
 from delta_io._log import DeletionVector
 from delta_io._merging import MergeClause
+from delta_io._migration import migrate_parquet
 from delta_io.changes import ChangeSet
 from delta_io.errors import (
     ChangesUnavailableError,
@@ -54,6 +57,7 @@ __all__ = [
     "Consumer",
     "DeletionVector",
     "DeltaIoError",
+    "Export",
     "FeatureError",
     "FeaturePolicy",
     "FeatureRules",
@@ -83,4 +87,8 @@ __all__ = [
     "UnsupportedError",
     "VersionNotFoundError",
     "WritePolicy",
+    "clone_table",
+    "export_snapshot",
+    "history_table",
+    "migrate_parquet",
 ]

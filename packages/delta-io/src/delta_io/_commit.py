@@ -184,8 +184,8 @@ def run(
         before: int | None = None
         try:
             handle = take()
-            before = _check(handle, request)
             with mapped(location, request.doing, request.masked):
+                before = _check(handle, request)
                 operation(handle, _properties(policy, request, mark), _hooks(policy))
             version = handle.version()
         except (ConflictError, StorageError) as error:

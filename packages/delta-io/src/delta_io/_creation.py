@@ -21,11 +21,12 @@ from delta_io._map_errors import mapped
 from delta_io.errors import TableExistsError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from delta_io.storage import Location
     from schema_spec import DeltaSchema
 
+Json = dict[str, Any]
 _FIRST: Final = f"{0:020}.json"
 _WRITER: Final = "delta.minWriterVersion"
 _CHECKS_SINCE: Final = "3"
@@ -39,8 +40,13 @@ _PROMISES: Final = {
 }
 
 
-def create_table(location: Location, delta: DeltaSchema, configuration: Mapping[str, str]) -> None:
-    """Commit version 0 of a table, or raise `TableExistsError` where there is a table already."""
+def create_table(
+    location: Location, delta: DeltaSchema, configuration: Mapping[str, str], adds: Sequence[Json] = ()
+) -> None:
+    """Commit version 0 of a table, or raise `TableExistsError` where there is a table already.
+
+    Files may be part of a local table from the start.
+    """
     _check_properties(location, configuration)
     if any(name.startswith("delta.constraints.") for name in configuration):
         # Else deltalake makes a table whose protocol tells no writer, itself included, to check them.
@@ -49,7 +55,7 @@ def create_table(location: Location, delta: DeltaSchema, configuration: Mapping[
         raise _exists_already(location)
     with mapped(location, "creating"):
         if location.local:
-            _create_local(location, delta, configuration)
+            _create_local(location, delta, configuration, adds)
             return
         made = _create(location.root, delta, configuration, location.plain_options)
         if made.version() > 0:
@@ -91,16 +97,24 @@ def table_exists(location: Location) -> bool:
         return DeltaTable.is_deltatable(location.root, location.plain_options)
 
 
-def _create_local(location: Location, delta: DeltaSchema, configuration: Mapping[str, str]) -> None:
+def _create_local(
+    location: Location, delta: DeltaSchema, configuration: Mapping[str, str], adds: Sequence[Json]
+) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         _create(scratch, delta, configuration, None)
         made = (Path(scratch) / LOG / _FIRST).read_text(encoding="utf-8")
+    commit_first(location, [*_at_place(made, location.root), *({"add": add} for add in adds)])
+
+
+def commit_first(location: Location, actions: Iterable[Json]) -> None:
+    """Commit version 0 of a local table, or raise `TableExistsError` where there is a table already."""
     log = Path(location.uri) / LOG
     log.mkdir(parents=True, exist_ok=True)
     pending = log / f"_commit_{uuid4()}.json.tmp"
     try:
         with pending.open("x", encoding="utf-8") as file:
-            file.write(_at_place(made, location.root))
+            for action in actions:
+                file.write(json.dumps(action, separators=(",", ":"), ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.link(pending, log / _FIRST)
@@ -125,20 +139,20 @@ def _create(
     )
 
 
-def _at_place(commit: str, root: str) -> str:
-    """Return the commit with the table's place where it names the scratch folder."""
+def _at_place(commit: str, root: str) -> list[dict[str, Any]]:
+    """Return the actions with the table's place where they name the scratch folder, as they should be."""
     actions: list[dict[str, Any]] = [json.loads(line) for line in commit.splitlines()]
+    variants = '"variant"' in commit.replace("\\", "")
     for action in actions:
         if "commitInfo" in action:
             action["commitInfo"]["operationParameters"]["location"] = root
         if "metaData" in action:
             action["metaData"]["configuration"].pop(_WRITER, None)
-        if "protocol" in action and '"variant"' not in commit.replace("\\", ""):
-            for kind in ("readerFeatures", "writerFeatures"):  # deltalake adds it unasked
-                named = action["protocol"].get(kind)
-                if named:
-                    action["protocol"][kind] = sorted(set(named) - {"variantType"})
-    return "".join(json.dumps(action, separators=(",", ":"), ensure_ascii=False) + "\n" for action in actions)
+        for kind in ("readerFeatures", "writerFeatures"):
+            named = action.get("protocol", {}).get(kind)
+            if named and not variants:  # deltalake adds the feature unasked
+                action["protocol"][kind] = sorted(set(named) - {"variantType"})
+    return actions
 
 
 def _exists_already(location: Location) -> TableExistsError:

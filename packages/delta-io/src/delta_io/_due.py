@@ -7,7 +7,6 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import pyarrow.fs as pa_fs
 from msgspec import Struct
 
 from delta_io import _log
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from delta_io.storage import Location
 
 _DEFAULT_TARGET_BYTES: Final = 100 << 20
-# In one part, in one of several numbered parts, or named by a random id.
-_CHECKPOINT: Final = re.compile(
-    r"(\d{20})\.checkpoint\.(?:(\d{10})\.(\d{10})\.parquet|(?:.*\.)?(?:parquet|json))$"
-)
 _INTERVAL: Final = re.compile(
     r"\s*(?:interval\s+)?(\d+)\s+(week|day|hour|minute|second|millisecond|microsecond)s?\s*\Z", re.IGNORECASE
 )
@@ -66,6 +61,8 @@ def optimizing(
     location: Location, snapshot: Snapshot, policy: MaintenancePolicy, target_bytes: int | None
 ) -> Due:
     """Tell whether files are to be put together, or ordered."""
+    if snapshot.column_mapping != "none":
+        return Due(False, "deltalake does not compact tables with column mapping")
     if policy.z_order_by:
         return _ordering(location, snapshot, policy.z_order_share)
     if not policy.compact:
@@ -121,17 +118,7 @@ def checkpoint(location: Location, snapshot: Snapshot, interval: int) -> Due:
     if interval == 0:
         return Due(False, "the policy leaves it out")
     with mapped(location, "listing the log of"):
-        last = max((each for each in checkpoints(location) if each <= snapshot.version), default=0)
+        written = (each.version for each in _log.list_log(location).checkpoints)
+        last = max((version for version in written if version <= snapshot.version), default=0)
     since = snapshot.version - last
     return Due(since >= interval, f"{since} of {interval} commits since the last checkpoint")
-
-
-def checkpoints(location: Location) -> list[int]:
-    """Return the versions that have a whole checkpoint."""
-    selector = pa_fs.FileSelector(_log.LOG, allow_not_found=True)
-    names = (info.base_name for info in location.filesystem.get_file_info(selector))
-    parts: dict[tuple[int, int], int] = Counter()
-    for name in names:
-        if match := _CHECKPOINT.match(name):
-            parts[int(match[1]), int(match[3] or 1)] += 1
-    return sorted({version for (version, wanted), found in parts.items() if found >= wanted})

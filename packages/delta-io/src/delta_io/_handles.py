@@ -77,6 +77,11 @@ class Handles:
             if self._handle is None or self._handle.version() < handle.version():
                 self._handle = handle
 
+    def forget(self) -> None:
+        """Leave the handle: files that it knows of were cleaned up."""
+        with self._lock:
+            self._handle = None
+
     def _read_stamp(self, version: int) -> _Stamp:
         """Return what tells a commit from the commit of that version in a table made anew."""
         path = _log.commit_path(version)

@@ -302,28 +302,3 @@ def moment(milliseconds: int) -> datetime:
 def milliseconds(point: datetime) -> int:
     """Return how many whole milliseconds after 1970 a point in time is."""
     return (point - _EPOCH) // timedelta(milliseconds=1)
-
-
-def version_at(location: Location, commits: list[tuple[int, int]], wanted_ms: int) -> int | None:
-    """Return the newest version committed by a point in time.
-
-    Times rise with versions: where the clock went back, a commit counts as a millisecond after the last.
-    """
-    found: int | None = None
-    latest: int | None = None
-    in_commit = bool(commits) and _has_in_commit_time(location, commits[-1][0])
-    for version, modified_ms in commits:
-        at = modified_ms
-        if in_commit:
-            actions = read_commit(location, version)
-            at = modified_ms if actions is None else actions.timestamp_ms
-        latest = at if latest is None else max(at, latest + 1)
-        if latest > wanted_ms:
-            break
-        found = version
-    return found
-
-
-def _has_in_commit_time(location: Location, version: int) -> bool:
-    actions = read_commit(location, version)
-    return actions is not None and "inCommitTimestamp" in actions.commit_info

@@ -8,16 +8,22 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from delta_io import _log
-from delta_io._due import checkpoints
+from delta_io._checkpoints import read_checkpoint
 from delta_io._dv import vector_path
 from delta_io._map_errors import mapped
 from delta_io._places import placed
-from delta_io.errors import StorageError
+from delta_io._replay import rows_of
+from delta_io._times import version_at
+from delta_io.errors import DeltaIoError, StorageError
+from delta_io.snapshot import state_of
 
 if TYPE_CHECKING:
+    from delta_io._log import Add, Checkpoint, Remove
     from delta_io.maintenance import Consumer, Removal
     from delta_io.snapshot import Snapshot
     from delta_io.storage import Location
@@ -43,13 +49,27 @@ def vacuum(
         found: list[str] = snapshot._handle().vacuum(  # pyright: ignore[reportPrivateUsage] -- same package
             retention_hours=hours, dry_run=True, enforce_retention_duration=False, full=unknown_files
         )
+        # deltalake does not know which deletion vectors are in use, and takes them for unknown files.
+        live = _named(location, rows_of(state_of(snapshot).files)) | _recent_vectors(
+            location, snapshot, retention
+        )
+        old = [path for path in found if path not in live]
         needed = _needed(location, snapshot, reached(consumers)) if consumers else frozenset()
-    paths = [path for path in found if path not in needed]
-    return _remove(location, paths, len(found) - len(paths), dry_run=dry_run)
+    paths = [path for path in old if path not in needed]
+    return _remove(location, paths, len(old) - len(paths), dry_run=dry_run)
+
+
+def _recent_vectors(location: Location, snapshot: Snapshot, retention: timedelta) -> frozenset[str]:
+    """Return the files of versions that the retention still covers, in tables that have deletion vectors."""
+    if "deletionVectors" not in snapshot.protocol.features_to_read:
+        return frozenset()
+    covered = version_at(location, state_of(snapshot), _ago_ms(retention))
+    return _needed(location, snapshot, -1 if covered is None else covered)
 
 
 def clean_log(
     location: Location,
+    snapshot: Snapshot,
     retention: timedelta,
     consumers: tuple[Consumer, ...],
     *,
@@ -57,17 +77,34 @@ def clean_log(
 ) -> Removal:
     """Delete what lies before the newest checkpoint that is old enough, and that no consumer is behind."""
     with mapped(location, "looking for old commits of"):
-        commits = _log.list_commits(location)
-        oldest_wanted = int((time.time() - retention.total_seconds()) * 1000)
-        old = _log.version_at(location, commits, oldest_wanted)
-        behind = [] if old is None else [each for each in checkpoints(location) if each <= old]
-        limit = max(behind, default=0)
+        old = version_at(location, state_of(snapshot), _ago_ms(retention))
+        behind = (
+            []
+            if old is None
+            else [each for each in _log.list_log(location).checkpoints if each.version <= old]
+        )
+        limit = _newest_readable(location, behind)
         guard = reached(consumers) if consumers else limit
-        allowed = max((each for each in behind if each <= guard), default=0)
+        allowed = _newest_readable(location, [each for each in behind if each.version <= guard])
         files = sorted(_log_files(location))
     paths = [f"{_log.LOG}/{name}" for version, name in files if version < allowed]
     kept = sum(allowed <= version < limit for version, _ in files)
     return _remove(location, paths, kept, dry_run=dry_run)
+
+
+def _ago_ms(retention: timedelta) -> int:
+    return int((time.time() - retention.total_seconds()) * 1000)
+
+
+def _newest_readable(location: Location, checkpoints: list[Checkpoint]) -> int:
+    """Return the version of the newest of some checkpoints that can be read whole, 0 for none."""
+    for checkpoint in checkpoints:
+        try:
+            read_checkpoint(location, checkpoint)
+        except (pa.ArrowException, OSError, msgspec.MsgspecError, DeltaIoError):
+            continue  # an older one, or the commits, are needed all the more
+        return checkpoint.version
+    return 0
 
 
 def reached(consumers: Iterable[Consumer]) -> int:
@@ -101,13 +138,20 @@ def _needed(location: Location, snapshot: Snapshot, since: int) -> frozenset[str
         actions = _log.read_commit(location, version)
         if actions is None:
             continue
-        for each in (*actions.adds, *actions.removes, *actions.change_data):
-            needed.add(placed(location, each.path))
-        for each in (*actions.adds, *actions.removes):
-            vector = each.deletion_vector
-            if vector is not None and vector.storage_type != "i":
-                needed.add(vector_path(location, vector))
+        needed |= _named(location, (*actions.adds, *actions.removes))
+        needed.update(placed(location, each.path) for each in actions.change_data)
     return frozenset(needed)
+
+
+def _named(location: Location, actions: Iterable[Add | Remove]) -> frozenset[str]:
+    """Return data files and their deletion vectors."""
+    named: set[str] = set()
+    for each in actions:
+        named.add(placed(location, each.path))
+        vector = each.deletion_vector
+        if vector is not None and vector.storage_type != "i":
+            named.add(vector_path(location, vector))
+    return frozenset(named)
 
 
 def _remove(location: Location, paths: list[str], kept: int, *, dry_run: bool) -> Removal:

@@ -51,13 +51,14 @@ _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
 _OF_STORAGE: Final = re.compile(
     r"Object store error|object store:|Error performing|Log storage error"
     r"|Generic (?:S3|GCS|MicrosoftAzure|LocalFileSystem|HTTP) error"
-    r"|Object at location .* not found|Permission denied|No space left|AccessDenied"
+    r"|Object at location .* not found|Permission denied|No space left|AccessDenied|File not found: "
 )
-# Faults that pass by themselves, and a request may be repeated after.
+# Faults that pass by themselves, and a request may be repeated after. A commit that a handle knows of may be
+# cleaned up meanwhile; a fresh handle starts from the checkpoint.
 _PASSING: Final = re.compile(
     r"status code:? (?:408|425|429|5\d\d)|error sending request|timed? ?out"
     r"|connection (?:closed|reset|refused|aborted)|broken pipe|temporarily"
-    r"|SlowDown|ServiceUnavailable|InternalError"
+    r"|SlowDown|ServiceUnavailable|InternalError|File not found: \S*/_delta_log/"
     r"|os error (?:4|11|16|104|110|111|116)\)",
     re.IGNORECASE,
 )

@@ -234,8 +234,7 @@ class Maintenance:
         ConflictError
             When another writer took files away at the same time.
         """
-        snapshot = self.snapshot()
-        check_writable(snapshot.protocol, self._features, self._location)
+        snapshot = self._to_maintain()
         if z_order_by:
             choose(snapshot.schema, list(z_order_by))
         contract = self._spec if self._spec is not None else snapshot.spec
@@ -292,7 +291,7 @@ class Maintenance:
         StorageError
             When a file cannot be deleted, or a consumer's table cannot be read.
         """
-        snapshot = self.snapshot()
+        snapshot = self._to_maintain()
         kept_for = retention if retention is not None else _due.file_retention(snapshot)
         if kept_for < _SHORTEST_RETENTION and not allow_short_retention:
             raise OptionError(
@@ -317,7 +316,7 @@ class Maintenance:
         StorageError
             When it cannot be written.
         """
-        snapshot = self.snapshot()
+        snapshot = self._to_maintain()
         with mapped(self._location, "writing a checkpoint of"):
             snapshot._handle().create_checkpoint()  # pyright: ignore[reportPrivateUsage] -- same package
         return snapshot.version
@@ -352,8 +351,11 @@ class Maintenance:
         StorageError
             When a file cannot be deleted, or a consumer's table cannot be read.
         """
-        kept_for = retention if retention is not None else _due.log_retention(self.snapshot())
-        return _maintain.clean_log(self._location, kept_for, tuple(consumers), dry_run=dry_run)
+        snapshot = self.snapshot()
+        kept_for = retention if retention is not None else _due.log_retention(snapshot)
+        removal = _maintain.clean_log(self._location, snapshot, kept_for, tuple(consumers), dry_run=dry_run)
+        self._handles.forget()
+        return removal
 
     def maintain(
         self, policy: MaintenancePolicy | None = None, *, dry_run: bool = False
@@ -392,7 +394,7 @@ class Maintenance:
         clean-log   no    no commit is older than 30 days and covered by a checkpoint
         """
         chosen = policy or MaintenancePolicy()
-        version = self.snapshot().version
+        version = self._to_maintain().version
         steps = [
             self._optimized(chosen, dry_run=dry_run),
             self._checkpointed(chosen, dry_run=dry_run),
@@ -400,6 +402,12 @@ class Maintenance:
             self._log_cleaned(chosen, dry_run=dry_run),
         ]
         return MaintenanceReport(version=version, steps=tuple(steps), dry_run=dry_run)
+
+    def _to_maintain(self) -> Snapshot:
+        """Return the newest version: files of features that are not known must not be touched."""
+        snapshot = self.snapshot()
+        check_writable(snapshot.protocol, self._features, self._location)
+        return snapshot
 
     def _optimized(self, policy: MaintenancePolicy, *, dry_run: bool) -> MaintenanceStep:
         action: Action = "z-order" if policy.z_order_by else "compact"

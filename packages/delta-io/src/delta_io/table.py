@@ -125,7 +125,7 @@ class Table(Mutations, Maintenance):
         location = Location(uri, storage_options)
         chosen = policy or WritePolicy()
         delta = spec.to_delta()
-        create_table(location, delta, _own_properties(spec, chosen) | delta.configuration)
+        create_table(location, delta, own_properties(spec, chosen) | delta.configuration)
         return cls(location.uri, spec=spec, policy=chosen, storage_options=location.options)
 
     @staticmethod
@@ -380,7 +380,7 @@ def _moment(timestamp: datetime | str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _own_properties(spec: TableSpec, policy: WritePolicy) -> dict[str, str]:
+def own_properties(spec: TableSpec, policy: WritePolicy) -> dict[str, str]:
     """Return the table properties that a policy stands for."""
     properties = {_FEED: "true"} if policy.cdf.enabled else {}
     if policy.statistics_columns is not None:
