@@ -82,11 +82,11 @@ def clone_table(
     """
     options = snapshot.storage_options if storage_options is None else storage_options
     place = Location(target, options)
-    if table_exists(place):
-        raise TableExistsError(
-            f"cannot clone to {place.shown!r}", "a table is there", "Choose another place."
-        )
     source = Location(snapshot.uri, snapshot.storage_options)
+    if shallow and not (source.local and place.local):
+        raise _not_linkable(source, place, "both have to be local")
+    if table_exists(place):
+        raise TableExistsError(f"cannot clone to {place.shown!r}", "a table is there", "Clone elsewhere.")
     origin = f"{source.shown}@{snapshot.version}"
     if shallow:
         _link_files(snapshot, source, place, origin)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from delta_io.storage import Location
 
 _BATCH_ROWS = 65_536
+_FILE = "a data file"
 
 
 class Layout(Struct, frozen=True, kw_only=True):
@@ -133,7 +134,7 @@ def _shape(
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def adapt(array: pa.Array[Any], field: pa.Field[Any], mode: str, *, of: str = "a data file") -> pa.Array[Any]:
+def adapt(array: pa.Array[Any], field: pa.Field[Any], mode: str, *, of: str = _FILE) -> pa.Array[Any]:
     """Return an array of a file, or of other data, as the type that the table gives the column."""
     array = plain(array)
     kind = field.type
@@ -153,9 +154,9 @@ def adapt(array: pa.Array[Any], field: pa.Field[Any], mode: str, *, of: str = "a
         return array.cast(kind, safe=True)
     except pa.ArrowException as error:
         raise SchemaMismatchError(
-            f"column {field.name!r} of {of} does not fit {kind}",
+            f"column {field.name!r} of {of} cannot be {'read' if of == _FILE else 'written'} as {kind}",
             str(error),
-            "The file may be damaged." if of == "a data file" else "Cast it.",
+            "The file may be damaged." if of == _FILE else "Cast it.",
         ) from None
 
 
