@@ -90,7 +90,7 @@ def test_constraints_of_a_contract_hold_for_every_mutation(tmp_path, feed):
     policy = WritePolicy(cdf=CdfPolicy(enabled=feed))
     table = Table.create(tmp_path / "t", spec, policy=policy)
     assert "checkConstraints" in table.snapshot().protocol.features_to_write
-    assert table.snapshot().spec.properties.keys() <= {"delta.enableChangeDataFeed"}
+    assert not {"delta.minReaderVersion", "delta.minWriterVersion"} & table.snapshot().spec.properties.keys()
     table.write(pa.table({"id": [1], "v": [1]}))
     bad = pa.table({"id": [1, 2, 3, 4, 5], "v": [9, -2, -3, -4, -5]})
     for way in (

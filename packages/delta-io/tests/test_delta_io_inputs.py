@@ -117,7 +117,7 @@ def test_any_arrow_data(tmp_path, data):
     ("kind", "data", "message"),
     [
         ("long", one([1.5], pa.float64()), "'a' is double in the data"),
-        ("integer", one([2**40], pa.int64()), "cannot be written as int32.*Cast it"),
+        ("integer", one([2**40], pa.int64()), "does not fit int32.*Cast it"),
         ("timestamp", one([1], pa.timestamp("us")), "'a' is timestamp"),
         ("timestamp_ntz", one([1], pa.timestamp("ns")), "would lose data"),
         ("string", one([1], pa.time64("us")), "'a' is time64"),

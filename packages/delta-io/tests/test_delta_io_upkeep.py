@@ -199,6 +199,29 @@ def test_a_consumer_behind_the_retained_log(tmp_path):
     assert rows(Table(table.uri)).total() == 7
 
 
+@pytest.mark.parametrize("cleanup", [None, "true", "false"])
+def test_compaction_does_not_clean_the_log_on_the_side(tmp_path, cleanup):
+    properties = {} if cleanup is None else {"delta.enableExpiredLogCleanup": cleanup}
+    spec = TableSpec("t", SPEC.columns, properties=properties)
+    table = Table.create(tmp_path / "t", spec, policy=WritePolicy(checkpoints=False))
+    for number in range(4):
+        table.write(pa.table({"id": [number], "p": ["x"]}))
+    table.checkpoint()
+    table.write(pa.table({"id": [9], "p": ["x"]}))
+    aged(tmp_path / "t", 40)
+    table = Table(table.uri)
+    policy = MaintenancePolicy(small_files=2, consumers=(Consumer(name="view", version=1),))
+    step = table.maintain(policy).steps[0]
+    assert step.done == (cleanup != "true")
+    assert step.done or "are needed" in step.reason
+    assert table.snapshot(1).to_reader().read_all().num_rows == 1
+    assert table.changes(1, 5).weighted().read_all().num_rows == 4
+    if cleanup != "true":
+        table.optimize(z_order_by=["id"])
+        table.restore(4)
+        assert table.snapshot(1).to_reader().read_all().num_rows == 1
+
+
 STEPS = st.lists(
     st.sampled_from(["append", "delete", "update", "overwrite", "compact", "maintain", "consume"]),
     max_size=14,

@@ -154,7 +154,7 @@ def adapt(array: pa.Array[Any], field: pa.Field[Any], mode: str, *, of: str = _F
         return array.cast(kind, safe=True)
     except pa.ArrowException as error:
         raise SchemaMismatchError(
-            f"column {field.name!r} of {of} cannot be {'read' if of == _FILE else 'written'} as {kind}",
+            f"column {field.name!r} of {of} does not fit {kind}",
             str(error),
             "The file may be damaged." if of == _FILE else "Cast it.",
         ) from None

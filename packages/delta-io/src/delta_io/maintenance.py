@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from schema_spec import TableSpec
 
 Action = Literal["compact", "z-order", "checkpoint", "vacuum", "clean-log"]
+LOG_CLEANUP: Final = "delta.enableExpiredLogCleanup"
 _SHORTEST_RETENTION: Final = timedelta(hours=1)
 
 
@@ -214,6 +215,9 @@ class Maintenance:
 
     def optimize(self, *, z_order_by: Sequence[str] = (), target_file_bytes: int | None = None) -> Commit:
         """Put small files together in one commit that changes no row.
+
+        In tables made elsewhere, deltalake also cleans the log up as their properties say; tables made here
+        have ``delta.enableExpiredLogCleanup`` off, and leave it to `clean_log`.
 
         Parameters
         ----------
@@ -413,6 +417,11 @@ class Maintenance:
         action: Action = "z-order" if policy.z_order_by else "compact"
         target = policy.target_file_bytes or self._policy.target_file_bytes
         due = _due.optimizing(self._location, self.snapshot(), policy, target)
+        if due.due and (at_risk := self._log_at_risk(policy)):
+            reason = (
+                f"deltalake would also clean up {at_risk} files of the log that are needed: set {LOG_CLEANUP}"
+            )
+            return MaintenanceStep(action=action, due=False, reason=f"{reason} to false")
         if not due.due or dry_run:
             return MaintenanceStep(action=action, due=due.due, reason=due.reason)
         commit = self.optimize(z_order_by=policy.z_order_by, target_file_bytes=target)
@@ -426,6 +435,15 @@ class Maintenance:
             seconds=commit.seconds,
             commit=commit,
         )
+
+    def _log_at_risk(self, policy: MaintenancePolicy) -> int:
+        """Return how many files of the log that are to stay a commit of deltalake's would take away."""
+        snapshot = self.snapshot()
+        if snapshot.properties.get(LOG_CLEANUP, "").lower() == "false":
+            return 0
+        retention = _due.log_retention(snapshot)
+        removal = _maintain.clean_log(self._location, snapshot, retention, policy.consumers, dry_run=True)
+        return removal.kept + (0 if policy.clean_log else len(removal.paths))
 
     def _checkpointed(self, policy: MaintenancePolicy, *, dry_run: bool) -> MaintenanceStep:
         due = _due.checkpoint(self._location, self.snapshot(), policy.checkpoint_interval)

@@ -17,7 +17,7 @@ from delta_io._times import rising, version_at
 from delta_io.changes import ChangeSet, find_changes
 from delta_io.errors import ChangesUnavailableError, OptionError, VersionNotFoundError
 from delta_io.features import FeaturePolicy
-from delta_io.maintenance import Maintenance
+from delta_io.maintenance import LOG_CLEANUP, Maintenance
 from delta_io.mutations import Mutations
 from delta_io.policy import WritePolicy
 from delta_io.snapshot import Snapshot, state_of
@@ -382,7 +382,8 @@ def _moment(timestamp: datetime | str) -> datetime:
 
 def own_properties(spec: TableSpec, policy: WritePolicy) -> dict[str, str]:
     """Return the table properties that a policy stands for."""
-    properties = {_FEED: "true"} if policy.cdf.enabled else {}
+    # deltalake's compactions and restores would clean the log up on the side, whoever still reads it.
+    properties = {LOG_CLEANUP: "false"} | ({_FEED: "true"} if policy.cdf.enabled else {})
     if policy.statistics_columns is not None:
         for name in policy.statistics_columns:
             spec.column(name)
