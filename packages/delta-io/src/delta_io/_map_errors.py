@@ -83,6 +83,9 @@ def translate(
     if masked:  # texts quote values
         found = _QUOTED.sub(f"'{MASK}'", found)
     what = f"{doing} {location.shown!r} failed"
+    if "Unknown scheme" in text or "Unable to recognise URL" in text:
+        fix = "Use a path, s3://, abfss://, az:// or gs://."
+        return errors.OptionError(f"{location.shown!r} is no place of a known kind", fix=fix)
     if isinstance(error, DeltaTableNotFound) and "No files in log segment" not in text:
         return errors.TableNotFoundError(f"no table at {location.shown!r}", found, "Create it first.")
     if isinstance(error, DeltaSchemaMismatch):

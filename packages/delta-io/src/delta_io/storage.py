@@ -16,6 +16,8 @@ from deltalake.fs import DeltaStorageHandler
 from delta_io.errors import OptionError, UnsupportedError
 
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_UNUSABLE: Final = re.compile(r"[\[\]\\^|\x00-\x1f\x7f]")
+_FILE: Final = "file://"
 _PLAIN_OPTIONS: Final = frozenset(
     [
         "allow_http",
@@ -28,7 +30,9 @@ _PLAIN_OPTIONS: Final = frozenset(
         "aws_s3_allow_unsafe_rename",
         "aws_virtual_hosted_style_request",
         "azure_container_name",
+        "azure_endpoint",
         "azure_storage_account_name",
+        "azure_storage_endpoint",
         "azure_use_emulator",
         "bucket",
         "connect_timeout",
@@ -123,12 +127,10 @@ class Location:
     """The place of a table: what people see, what deltalake is given, and a file system rooted there."""
 
     def __init__(self, uri: str | os.PathLike[str], options: Mapping[str, str] | None = None) -> None:
-        text = os.fspath(uri)
-        if not text:
-            raise OptionError("the table has no place", "its path is empty", "Give a path or a URI.")
+        text = _text(uri)
         self.options = options if isinstance(options, StorageOptions) else StorageOptions(options)
-        self.local = "://" not in text or text.startswith("file://")
-        self.uri, self.root = _local(text) if self.local else _remote(text)
+        self.local = "://" not in text or text.startswith(_FILE)
+        self.uri, self.root = _local(text) if self.local else _remote(text, self.options)
 
     @property
     def shown(self) -> str:
@@ -160,9 +162,26 @@ class Location:
         return hash(self.root)
 
 
+def _text(uri: object) -> str:
+    if not isinstance(uri, (str, os.PathLike)) or not isinstance(text := os.fspath(uri), str):
+        raise OptionError("the table has no place", f"it is a {type(uri).__name__}", "Give a path or a URI.")
+    if not text:
+        raise OptionError("the table has no place", "its path is empty", "Give a path or a URI.")
+    return _FILE + text.removeprefix("file:") if re.match(r"file:/(?!/)", text) else text
+
+
 def _local(text: str) -> tuple[str, str]:
-    path = unquote(urlsplit(text).path) if text.startswith("file://") else text
-    absolute = os.path.abspath(path)  # noqa: PTH100 -- resolves "..", leaves symbolic links alone
+    path = text
+    if text.startswith(_FILE):
+        parts = urlsplit(text)
+        if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+            raise OptionError(
+                f"{text!r} is no local file",
+                "a file URI has no host, query or fragment",
+                "Write file:///path, with special characters percent-encoded.",
+            )
+        path = unquote(parts.path)
+    absolute = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 -- resolves "..", leaves symbolic links alone
     if _ESCAPE.search(absolute):
         # deltalake decodes such a path twice and then looks in, or writes to, another folder.
         raise UnsupportedError(
@@ -170,10 +189,28 @@ def _local(text: str) -> tuple[str, str]:
             "its path contains what looks like a percent-escape",
             "Rename the folder.",
         )
+    _check_characters(absolute, absolute)
     return absolute, Path(absolute).as_uri()
 
 
-def _remote(text: str) -> tuple[str, str]:
+def _remote(text: str, options: StorageOptions) -> tuple[str, str]:
     parts = urlsplit(text)
+    if parts.query or parts.fragment:
+        # deltalake leaves both out, and would look in, or write to, another place.
+        raise UnsupportedError(
+            f"{options.redact(text.partition('#')[0])!r} cannot hold a table",
+            "its URI has a query or a fragment",
+            "Percent-encode ? and #, and give keys and tokens as storage options.",
+        )
+    _check_characters(text, options.redact(text))
     uri = urlunsplit(parts._replace(path=parts.path.rstrip("/")))
     return uri, uri
+
+
+def _check_characters(text: str, shown: str) -> None:
+    found = _UNUSABLE.search(text)
+    if found is not None:
+        # deltalake creates a table there and then cannot write it, or takes a backslash for a slash.
+        raise UnsupportedError(
+            f"{shown!r} cannot hold a table", f"its path contains {found[0]!r}", "Rename the folder."
+        )
