@@ -1,49 +1,106 @@
 //! Figures of an executed plan, by name.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{Metric, MetricValue};
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 
-/// One run of a plan. Scans keep the figures of the runs before it, so their number at its start is known.
+use super::tree::{PlanNode, physical_tree};
+
+/// One run of a plan, which is let go when the run ends: operators hold on to what they have gathered, such as
+/// the build side of a join. Clones share it.
 #[derive(Clone)]
-pub struct Run {
-    pub plan: Arc<dyn ExecutionPlan>,
-    before: Vec<usize>,
+pub struct Run(Arc<Mutex<State>>);
+
+enum State {
+    /// Scans keep the figures of the runs before, so their number at the start is known.
+    Live {
+        plan: Arc<dyn ExecutionPlan>,
+        before: Vec<usize>,
+    },
+    Ended(Record),
+}
+
+/// What a run leaves behind.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The plan as text.
+    pub text: String,
+    pub tree: Vec<PlanNode>,
+    /// What the operators counted, added up. Times are in nanoseconds; `output_rows` is the root's alone.
+    pub totals: BTreeMap<String, u64>,
 }
 
 impl Run {
     /// A run that is about to start.
     pub fn new(plan: Arc<dyn ExecutionPlan>) -> Self {
         let before = operators(&plan).iter().map(|(_, node)| figures(node.as_ref()).len()).collect();
-        Self { plan, before }
+        Self(Arc::new(Mutex::new(State::Live { plan, before })))
     }
 
-    /// The operators with the position of their parent, parents first, and what each counted in this run.
-    pub fn operators(
-        &self,
-    ) -> impl Iterator<Item = (Option<usize>, &Arc<dyn ExecutionPlan>, BTreeMap<String, u64>)> {
-        operators(&self.plan).into_iter().zip(&self.before).map(|((parent, node), before)| {
-            let mut counted = BTreeMap::new();
-            figures(node.as_ref()).iter().skip(*before).for_each(|figure| add(figure.value(), &mut counted));
-            (parent, node, counted)
-        })
+    /// What the run has done so far.
+    pub fn record(&self) -> Record {
+        match &*self.state() {
+            State::Live { plan, before } => record(plan, before),
+            State::Ended(record) => record.clone(),
+        }
     }
 
-    /// Add up what the operators counted. Times are in nanoseconds; `output_rows` is the root's alone.
+    /// What the operators have counted so far, added up.
     pub fn totals(&self) -> BTreeMap<String, u64> {
-        let mut totals = BTreeMap::new();
-        for (parent, _, counted) in self.operators() {
-            for (name, amount) in counted {
-                if parent.is_none() || !name.starts_with("output_") {
-                    *totals.entry(name).or_default() += amount;
-                }
+        match &*self.state() {
+            State::Live { plan, before } => total(&counted(plan, before)),
+            State::Ended(record) => record.totals.clone(),
+        }
+    }
+
+    /// Keep what the run has done, and let go of the plan.
+    pub fn end(&self) {
+        let mut state = self.state();
+        if let State::Live { plan, before } = &*state {
+            *state = State::Ended(record(plan, before));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An operator with the position of its parent and what it counted.
+pub type Counted<'a> = (Option<usize>, &'a Arc<dyn ExecutionPlan>, BTreeMap<String, u64>);
+
+fn record(plan: &Arc<dyn ExecutionPlan>, before: &[usize]) -> Record {
+    let operators = counted(plan, before);
+    Record {
+        text: displayable(plan.as_ref()).indent(true).to_string(),
+        totals: total(&operators),
+        tree: physical_tree(operators),
+    }
+}
+
+fn counted<'a>(plan: &'a Arc<dyn ExecutionPlan>, before: &[usize]) -> Vec<Counted<'a>> {
+    let operators = operators(plan).into_iter().zip(before);
+    let counted = operators.map(|((parent, node), before)| {
+        let mut counted = BTreeMap::new();
+        figures(node.as_ref()).iter().skip(*before).for_each(|figure| add(figure.value(), &mut counted));
+        (parent, node, counted)
+    });
+    counted.collect()
+}
+
+fn total(operators: &[Counted<'_>]) -> BTreeMap<String, u64> {
+    let mut totals = BTreeMap::new();
+    for (parent, _, counted) in operators {
+        for (name, amount) in counted {
+            if parent.is_none() || !name.starts_with("output_") {
+                *totals.entry(name.clone()).or_default() += amount;
             }
         }
-        totals.entry("output_rows".to_string()).or_default();
-        totals
     }
+    totals.entry("output_rows".to_string()).or_default();
+    totals
 }
 
 /// All operators of a plan with the position of their parent, parents first.

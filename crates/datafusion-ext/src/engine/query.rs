@@ -12,14 +12,14 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::metrics::Run;
 use super::output::without_views;
 use super::progress::SharedProgress;
-use super::tree::{PlanNode, logical_tree, physical_tree};
+use super::tree::{PlanNode, logical_tree};
 use crate::error::Result;
 use crate::rules::UniqueNamesOnly;
 
@@ -134,31 +134,35 @@ impl Query {
     /// Describe the plans. Figures are those of the latest run, if there was one; with `analyze`, the query is
     /// run for them and its rows are discarded.
     pub async fn explain(&self, analyze: bool) -> Result<Explanation> {
-        let run = match (analyze, self.last_run()) {
-            (false, Some(run)) => run,
-            (false, None) => Run::new(self.runnable().await?.0),
-            (true, _) => self.analyze().await?,
+        let (run, analyzed) = match (analyze, self.last_run()) {
+            (false, Some(run)) => (run, None),
+            (false, None) => (Run::new(self.runnable().await?.0), None),
+            (true, _) => self.analyze().await.map(|(run, text)| (run, Some(text)))?,
         };
         let optimized = self.state.optimize(&self.logical)?;
-        let analyzed = || DisplayableExecutionPlan::with_metrics(run.plan.as_ref()).indent(true).to_string();
+        let record = run.record();
         Ok(Explanation {
             logical: self.logical.display_indent().to_string(),
             optimized: optimized.display_indent().to_string(),
-            physical: displayable(run.plan.as_ref()).indent(true).to_string(),
-            analyzed: analyze.then(analyzed),
+            physical: record.text,
+            analyzed,
             logical_tree: logical_tree(&self.logical)?,
             optimized_tree: logical_tree(&optimized)?,
-            physical_tree: physical_tree(&run),
+            physical_tree: record.tree,
         })
     }
 
-    async fn analyze(&self) -> Result<Run> {
+    /// Run the query, discard its rows, and write the plan with its figures as text.
+    async fn analyze(&self) -> Result<(Run, String)> {
         // A plan that was kept would show in its text what it did in other runs as well.
         let plan = self.linked(self.state.create_physical_plan(&self.logical).await?)?;
         let run = self.start(&plan);
-        let rows = execute_stream(plan, self.state.task_ctx())?;
-        rows.try_for_each(|_| async { Ok(()) }).await?;
-        Ok(run)
+        let rows = execute_stream(Arc::clone(&plan), self.state.task_ctx())?;
+        let outcome = rows.try_for_each(|_| async { Ok(()) }).await;
+        let text = DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(true).to_string();
+        run.end();
+        outcome?;
+        Ok((run, text))
     }
 
     /// The plan, and how long it took to make, which is nothing where it was kept.

@@ -10,7 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
 
-use super::metrics::Run;
+use super::metrics::Counted;
 use crate::error::Result;
 
 /// One operator. A tree is a list of them in which parents come before their children.
@@ -44,10 +44,11 @@ pub fn logical_tree(plan: &LogicalPlan) -> Result<Vec<PlanNode>> {
     Ok(nodes)
 }
 
-/// The tree of a physical plan, with the figures of its run if it ran.
-pub fn physical_tree(run: &Run) -> Vec<PlanNode> {
+/// The tree of a physical plan: its operators with the position of their parent and what they counted.
+pub fn physical_tree(operators: Vec<Counted<'_>>) -> Vec<PlanNode> {
     let estimates = StatisticsContext::new();
-    run.operators()
+    operators
+        .into_iter()
         .map(|(parent, plan, mut metrics)| {
             metrics.insert("partitions".to_string(), plan.output_partitioning().partition_count() as u64);
             metrics.extend(planned_files(plan).map(|files| ("files_planned".to_string(), files as u64)));

@@ -72,6 +72,7 @@ impl PyQuery {
         let last_error = Arc::clone(&self.last_error);
         let on_end = move |progress: &SharedProgress| {
             let ended = progress.get();
+            run.end();
             if let Outcome::Failed(error) = &ended.outcome {
                 *last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
             }

@@ -85,6 +85,7 @@ class DataFrames:
             datasets=tuple(d.identity(name) for name, d in datasets if getattr(d, "scan", None) in scans),
             translate=lambda error: self._registry.diagnosed(error, ""),
             lane=planned.lane,
+            max_bytes=self._profile.max_result_bytes,
         )
 
 

@@ -27,6 +27,7 @@ Each class has a stable ``code``::
     ├── ExpressionError              ibis-expression
     └── ExecutionError               query-failed
         ├── ResourceError            query-resources
+        ├── ResultSizeError          query-result-size
         ├── StreamConsumedError      query-stream-consumed
         └── CancelledError           query-cancelled
 """
@@ -235,6 +236,25 @@ class ResourceError(ExecutionError):
     """A query needed more memory or spill space than the profile grants."""
 
     code = "query-resources"
+
+
+class ResultSizeError(ExecutionError):
+    """A result is larger than what may be collected in memory.
+
+    Parameters
+    ----------
+    message : str
+    rows, batches, bytes_ : int
+        How much had been read when the limit was passed.
+    """
+
+    code = "query-result-size"
+
+    def __init__(self, message: str, *, rows: int, batches: int, bytes_: int) -> None:
+        super().__init__(message)
+        self.rows = rows
+        self.batches = batches
+        self.bytes = bytes_
 
 
 class StreamConsumedError(ExecutionError):

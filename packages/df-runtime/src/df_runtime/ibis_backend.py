@@ -25,6 +25,7 @@ from ibis.backends import (
 from ibis.backends.sql import SQLBackend
 
 from datafusion_ext import DATAFUSION_VERSION
+from df_runtime._collecting import MAX_RESULT_BYTES, collected
 from df_runtime._ibis import exact_schema, ibis_schema
 from df_runtime._ibis_compiler import MEMORY_SCHEMA, compiler
 from df_runtime._ibis_names import Names
@@ -204,7 +205,7 @@ class Backend(
         """Run an expression: a table, an array for a column, a scalar for a scalar."""
         shaped: Any = expr  # each kind of expression has its own shape of result
         reader = self.to_pyarrow_batches(expr, params=params, limit=limit, **kwargs)
-        return shaped.__pyarrow_result__(reader.read_all(), schema=ibis_schema(reader.schema))
+        return shaped.__pyarrow_result__(self._collected(reader), schema=ibis_schema(reader.schema))
 
     def execute(
         self,
@@ -218,8 +219,11 @@ class Backend(
         """Run an expression into pandas."""
         shaped: Any = expr
         reader = self.to_pyarrow_batches(expr, params=params, limit=limit, **kwargs)
-        frame = reader.read_all().to_pandas(timestamp_as_object=True)
+        frame = self._collected(reader).to_pandas(timestamp_as_object=True)
         return shaped.__pandas_result__(frame, schema=ibis_schema(reader.schema))
+
+    def _collected(self, reader: pa.RecordBatchReader) -> pa.Table:
+        return collected(reader, self.session.profile.max_result_bytes or MAX_RESULT_BYTES)
 
     def raw_sql(self, query: Any, **_: Any) -> Result:
         """Plan a text, or an expression of SQLGlot, under the policy of the session."""

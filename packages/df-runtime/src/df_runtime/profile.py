@@ -47,7 +47,7 @@ class RuntimeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     sql_policy : {"read_only", "trusted"}
         The policy of a query that is given none.
     max_result_bytes : int, optional
-        Size of the largest result that is collected in memory without being told to; None is no limit.
+        Size of the largest result that is collected in memory without being told to; None is two gigabytes.
     timeout : timedelta, optional
         How long a query may run; None is no limit. In TOML a number of seconds, or a duration like "PT30S".
     evolution : {"strict", "additive", "widening", "any"}, optional

@@ -8,20 +8,23 @@ import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TextIO
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import pyarrow as pa
 
 from datafusion_ext import EngineError, Query
+from df_runtime._collecting import MAX_RESULT_BYTES, Limit, collected
 from df_runtime._diagnosis import execution_error
 from df_runtime._text_table import text_table
 from df_runtime.datasets import DatasetIdentity
-from df_runtime.errors import DependencyError, DfRuntimeError
+from df_runtime.errors import CancelledError, DependencyError, DfRuntimeError
 from df_runtime.gate import GateReport
 from df_runtime.plan_tree import PlanTree
 from df_runtime.plans import Lane, PlanArtifacts
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
     import polars as pl
 
@@ -53,10 +56,13 @@ class Result:
         translate: Callable[[EngineError], DfRuntimeError],
         give_back: Callable[[Query], None] | None = None,
         lane: Lane | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         self._planned = planned
         self._translate = translate
         self._give_back = give_back
+        self._max_bytes = max_bytes or MAX_RESULT_BYTES
+        self._closed = False
         self.query = gate.query
         self.gate = gate
         self.datasets = datasets
@@ -83,6 +89,7 @@ class Result:
         -------
         capsule
         """
+        self._refuse_closed()
         # A stream may outlive this object, and cancelling is by plan: nobody else may get this plan.
         self._give_back = None
         with self._translated():
@@ -113,8 +120,14 @@ class Result:
         """
         return pa.RecordBatchReader.from_stream(self)
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self, *, max_bytes: Limit = "profile") -> pa.Table:
         """Run the query and collect its rows in memory.
+
+        Parameters
+        ----------
+        max_bytes : int, "profile" or None
+            Size beyond which to refuse: that of the profile, or two gigabytes if it names none; None is no
+            limit.
 
         Returns
         -------
@@ -122,14 +135,21 @@ class Result:
 
         Raises
         ------
+        ResultSizeError
+            The rows take more bytes than that; the query ends.
         ExecutionError
             The query failed while it ran.
         """
         with self._translated():
-            return self._reader().read_all()
+            return collected(self._reader(), self._max_bytes if max_bytes == "profile" else max_bytes)
 
-    def to_polars(self) -> pl.DataFrame:
-        """Run the query and collect its rows as a polars DataFrame.
+    def to_polars(self, *, max_bytes: Limit = "profile") -> pl.DataFrame:
+        """Run the query and collect its rows as a polars DataFrame, which shares their memory.
+
+        Parameters
+        ----------
+        max_bytes : int, "profile" or None
+            As in `to_arrow`.
 
         Returns
         -------
@@ -137,13 +157,23 @@ class Result:
 
         Raises
         ------
+        ResultSizeError
+            The rows take more bytes than allowed.
         DependencyError
             polars is not installed.
         """
-        return _optional("polars").from_arrow(self.to_arrow())
+        polars = _optional("polars")
+        return polars.from_arrow(self.to_arrow(max_bytes=max_bytes))
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self, *, max_bytes: Limit = "profile", arrow_types: bool = False) -> pd.DataFrame:
         """Run the query and collect its rows as a pandas DataFrame.
+
+        Parameters
+        ----------
+        max_bytes : int, "profile" or None
+            As in `to_arrow`.
+        arrow_types : bool
+            Keep Arrow's types, and share the memory of the rows instead of copying them.
 
         Returns
         -------
@@ -151,11 +181,35 @@ class Result:
 
         Raises
         ------
+        ResultSizeError
+            The rows take more bytes than allowed.
         DependencyError
             pandas is not installed.
         """
-        _optional("pandas")
-        return self.to_arrow().to_pandas()
+        pandas = _optional("pandas")
+        rows = self.to_arrow(max_bytes=max_bytes)
+        return rows.to_pandas(types_mapper=pandas.ArrowDtype if arrow_types else None)
+
+    def to_ibis(self, *, max_bytes: Limit = "profile") -> ir.Table:
+        """Run the query and collect its rows as an Ibis table, for expressions of any backend.
+
+        Parameters
+        ----------
+        max_bytes : int, "profile" or None
+            As in `to_arrow`.
+
+        Returns
+        -------
+        ibis.Table
+
+        Raises
+        ------
+        ResultSizeError
+            The rows take more bytes than allowed.
+        """
+        import ibis  # half a second to import
+
+        return ibis.memtable(self.to_arrow(max_bytes=max_bytes))
 
     def show(self, limit: int = 20, *, file: TextIO | None = None) -> None:
         """Print the first rows as a table.
@@ -218,9 +272,27 @@ class Result:
         """End every run of this result that is under way; its reader raises."""
         self._planned.cancel()
 
+    def close(self) -> None:
+        """End every run that is under way, and start no other."""
+        self._closed = True
+        self._planned.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def _reader(self) -> pa.RecordBatchReader:
         """Run the query as a reader that is read to its end, or closed, before this object can go."""
+        self._refuse_closed()
         return pa.RecordBatchReader.from_stream(self._planned)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise CancelledError("This result was closed; plan the query again.")
 
     @contextmanager
     def _translated(self) -> Generator[None]:

@@ -436,4 +436,5 @@ class Session(FrontEnds, DataFrames):
             datasets=tuple(dataset.identity(name) for name, dataset in sorted(scope.items())),
             translate=lambda error: self._registry.diagnosed(error, query),
             give_back=self._planner.keeper(inputs, scope),
+            max_bytes=self._profile.max_result_bytes,
         )
