@@ -106,3 +106,10 @@ def test_a_result_outlives_its_session():
         session.register("t", DATA)
         result = session.sql("SELECT sum(id) AS total FROM t")
     assert result.to_arrow().to_pylist() == [{"total": 6}]
+
+
+def test_a_name_that_arrow_cannot_pass_on_is_an_error_of_ours(session):
+    result = session.sql('SELECT 1 AS "a\0b"')
+    for way in (result.to_arrow, lambda: result.schema, result.show):
+        with pytest.raises(ExecutionError, match="Null byte"):
+            way()

@@ -27,6 +27,7 @@ from df_runtime.errors import (
     SqlUnreadableError,
     SqlUnsupportedError,
     StreamConsumedError,
+    SubstraitError,
     UnknownColumnError,
     UnknownFunctionError,
     UnknownTableError,
@@ -35,7 +36,7 @@ from df_runtime.errors import (
 from df_runtime.factory import SessionFactory
 from df_runtime.gate import GateReport
 from df_runtime.plan_tree import PlanNode, PlanTree, Pruning
-from df_runtime.plans import Lane, PlanArtifacts, PlanInputs, PlanStore
+from df_runtime.plans import Lane, PlanArtifacts, PlanInputs, PlanStore, SubstraitPlan
 from df_runtime.policy import SqlPolicy
 from df_runtime.profile import ResolvedProfile, RuntimeProfile
 from df_runtime.profile_parts import CachePolicy, FunctionPolicy, Observability, Provenance
@@ -89,6 +90,8 @@ __all__ = [
     "SqlUnreadableError",
     "SqlUnsupportedError",
     "StreamConsumedError",
+    "SubstraitError",
+    "SubstraitPlan",
     "UnknownColumnError",
     "UnknownFunctionError",
     "UnknownTableError",

@@ -109,7 +109,7 @@ def plan(engine: Engine, context: SessionContext, df: DataFrame, policy: SqlPoli
         The engine cannot plan it.
     """
     logical = df.optimized_logical_plan()
-    report = _checked(logical, policy)
+    report = checked(logical, policy)
     handles = TableHandles(engine)
     try:
         query = _carried(engine, context, logical, handles, policy)
@@ -145,7 +145,7 @@ def _carried(
     return query
 
 
-def _checked(plan: LogicalPlan, policy: SqlPolicy) -> GateReport:
+def checked(plan: LogicalPlan, policy: SqlPolicy) -> GateReport:
     text = plan.display_indent()
     if policy.denied_functions:
         raise PolicyError(

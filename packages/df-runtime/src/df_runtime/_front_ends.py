@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from df_runtime.errors import DfRuntimeError, ExpressionError
@@ -86,12 +87,19 @@ class FrontEnds:
             The engine refuses what the expression compiles to.
         """
         backend = self.backend
-        try:
+        with understanding(backend):
             return backend.plan(expr, params=params)
-        except DfRuntimeError:
-            raise
-        except backend.compile_errors as error:
-            raise ExpressionError(
-                f"The expression cannot be written for the engine: {error}. A function of the engine can be "
-                "named with `ibis.udf.scalar.builtin`; else write this part as SQL."
-            ) from error
+
+
+@contextmanager
+def understanding(backend: Backend) -> Generator[None]:
+    """Report what cannot be written for the engine as an error of ours."""
+    try:
+        yield
+    except DfRuntimeError:
+        raise
+    except backend.compile_errors as error:
+        raise ExpressionError(
+            f"The expression cannot be written for the engine: {error}. A function of the engine can be "
+            "named with `ibis.udf.scalar.builtin`; else write this part as SQL."
+        ) from error

@@ -98,7 +98,9 @@ class EngineCompiler(DataFusionCompiler):
         )
 
     def visit_NonNullLiteral(self, op: Any, *, value: Any, dtype: Any) -> Any:
-        """Keep dates dates: as truncated timestamps they would not prune files."""
+        """Keep dates dates and decimals as narrow as they are: else comparisons with them prune no files."""
+        if dtype.is_decimal():
+            return self.cast(sge.convert(format(value, "f")), _decimal(value, dtype))
         if dtype.is_date():
             return sg.cast(sge.convert(value.isoformat()), "date")
         if dtype.is_time():
@@ -391,6 +393,17 @@ class EngineCompiler(DataFusionCompiler):
             return self._match(arg, query)
         pattern = self.f.concat(r"^[^?#]*\?(?:[^#]*&)?", key, "=([^&#]*)")
         return self._match(arg, pattern)
+
+
+def _decimal(value: Any, dtype: Any) -> Any:
+    """Type of a decimal literal: as declared, or as many digits as it has."""
+    if dtype.precision is not None and dtype.scale is not None:
+        return dtype
+    digits, exponent = len(value.as_tuple().digits), value.as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise com.UnsupportedOperationError(f"The engine has no decimal {value}.")
+    scale = max(-exponent, 0)
+    return dt.Decimal(max(digits + max(exponent, 0), scale + 1), scale)
 
 
 compiler = EngineCompiler()

@@ -21,6 +21,7 @@ class Neighbour:
     def __init__(self, new_context: Callable[[], SessionContext]) -> None:
         self._new_context = new_context
         self._context: SessionContext | None = None
+        self._handle: SessionContext | None = None
         self._known: dict[TableName, Dataset] = {}
         self._lock = threading.Lock()
 
@@ -28,6 +29,13 @@ class Neighbour:
         """Return the context as it is."""
         with self._lock:
             return self._made()
+
+    def handle(self, make: Callable[[SessionContext], SessionContext]) -> SessionContext:
+        """Return what stands before the context for others, making it when it is first asked for."""
+        with self._lock:
+            if self._handle is None:
+                self._handle = make(self._made())
+            return self._handle
 
     def updated(self, datasets: Mapping[TableName, Dataset]) -> SessionContext:
         """Bring the context up to date; views come after what they read."""
@@ -47,7 +55,7 @@ class Neighbour:
     def close(self) -> None:
         """Let go of the context."""
         with self._lock:
-            self._context = None
+            self._context = self._handle = None
             self._known.clear()
 
     def _made(self) -> SessionContext:

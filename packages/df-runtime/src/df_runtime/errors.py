@@ -25,6 +25,7 @@ Each class has a stable ``code``::
     │       ├── SqlLimitError        sql-limit
     │       └── SqlUnreadableError   sql-unreadable
     ├── ExpressionError              ibis-expression
+    ├── SubstraitError               substrait-invalid
     └── ExecutionError               query-failed
         ├── ResourceError            query-resources
         ├── ResultSizeError          query-result-size
@@ -224,6 +225,12 @@ class ExpressionError(DfRuntimeError, ValueError):
     """An Ibis expression needs what the engine does not have, or reads tables of another backend."""
 
     code = "ibis-expression"
+
+
+class SubstraitError(DfRuntimeError, ValueError):
+    """Bytes are no Substrait plan, or one that this engine cannot understand."""
+
+    code = "substrait-invalid"
 
 
 class ExecutionError(DfRuntimeError):

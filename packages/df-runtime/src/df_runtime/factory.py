@@ -90,7 +90,15 @@ class SessionFactory:
             runtime = runtime.with_fair_spill_pool(profile.memory_limit_bytes)
         if profile.spill_directory is not None:
             runtime = runtime.with_disk_manager_specified(profile.spill_directory)
-        return SessionContext(config, runtime)
+        context = SessionContext(config, runtime)
+        for names, forget in (
+            (context.udfs(), context.deregister_udf),
+            (context.udafs(), context.deregister_udaf),
+            (context.udwfs(), context.deregister_udwf),
+        ):
+            for name in profile.functions.refused(names):
+                forget(name)
+        return context
 
 
 def _engine(profile: RuntimeProfile) -> Engine:

@@ -6,8 +6,8 @@ import contextlib
 import threading
 import weakref
 from collections import deque
-from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import ibis
 import ibis.common.exceptions as com
@@ -35,6 +35,8 @@ from df_runtime.errors import SessionClosedError
 if TYPE_CHECKING:
     from df_runtime.result import Result
     from df_runtime.session import Session
+
+T = TypeVar("T")
 
 
 class Backend(
@@ -154,6 +156,11 @@ class Backend(
         compile_: Any = self.compile  # annotated for less than it takes
         with self._prepared(expr):
             return self.session.sql(compile_(expr, params=params, limit=limit))
+
+    def with_text(self, expr: ir.Expr, use: Callable[[str], T]) -> T:
+        """Use the text of an expression while its memory tables are known."""
+        with self._prepared(expr):
+            return use(self.compile(expr))
 
     @contextlib.contextmanager
     def _prepared(self, expr: ir.Expr) -> Generator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -18,13 +18,42 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     name : str
-        `sql` for text; `dataframe` for a plan of the `datafusion` package in our engine; `neighbour` for one
-        that its own context runs, with its rows streamed through ours.
+        `sql` for text; `substrait` for a Substrait plan and `dataframe` for a plan of the `datafusion`
+        package, both in our engine; `neighbour` for one that its own context runs, with its rows streamed
+        through ours.
     reason : str
         Why it did not take the usual way; empty if it did.
+    unsupported : tuple of str
+        The expressions and operators that stood in the way of the usual one.
     """
 
     name: str = "sql"
+    reason: str = ""
+    unsupported: tuple[str, ...] = ()
+
+
+class SubstraitPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A query in Substrait, as far as Substrait can say it.
+
+    Parameters
+    ----------
+    query : str
+        Text of the query.
+    plan : bytes, optional
+        The serialised plan; None where there is none.
+    form : {"written", "optimized", "none"}
+        Whether the plan is of the query as it was written, or of what the optimizer made of it because that
+        could not be said.
+    unsupported : tuple of str
+        The expressions and operators of the query as written that Substrait, or its producer, does not have.
+    reason : str
+        What the producer said of them.
+    """
+
+    query: str
+    plan: bytes | None
+    form: Literal["written", "optimized", "none"]
+    unsupported: tuple[str, ...] = ()
     reason: str = ""
 
 

@@ -18,7 +18,7 @@ from df_runtime._collecting import MAX_RESULT_BYTES, Limit, collected
 from df_runtime._diagnosis import execution_error
 from df_runtime._text_table import text_table
 from df_runtime.datasets import DatasetIdentity
-from df_runtime.errors import CancelledError, DependencyError, DfRuntimeError
+from df_runtime.errors import CancelledError, DependencyError, DfRuntimeError, ExecutionError
 from df_runtime.gate import GateReport
 from df_runtime.plan_tree import PlanTree
 from df_runtime.plans import Lane, PlanArtifacts
@@ -103,7 +103,8 @@ class Result:
     @property
     def schema(self) -> pa.Schema:
         """Names and types of the columns; known before the query runs."""
-        return pa.schema(self._planned.schema)
+        with self._translated():
+            return pa.schema(self._planned.schema)
 
     @property
     def metrics(self) -> dict[str, int]:
@@ -304,7 +305,7 @@ class Result:
             # What fails inside a C stream reaches us as text only; the plan remembers the rest.
             cause = self._planned.last_error
             if cause is None or cause.message not in str(error):
-                raise
+                raise ExecutionError(f"The rows cannot leave the engine: {error}") from error
             if cause.code == "engine-interrupted":
                 raise KeyboardInterrupt from error
             raise execution_error(cause.code, cause.message) from error

@@ -12,6 +12,7 @@ import pyarrow as pa
 from datafusion_ext import Engine, EngineError, Query
 from delta_io import ScanConfig
 from df_runtime import _parameters
+from df_runtime._contexts import Contexts
 from df_runtime._dataframe import DataFrames
 from df_runtime._front_ends import FrontEnds
 from df_runtime._names import TableName
@@ -20,6 +21,7 @@ from df_runtime._parameters import Parameters
 from df_runtime._planning import Planner
 from df_runtime._registry import Registry
 from df_runtime._resolve import Dataset
+from df_runtime._substrait import Substrait
 from df_runtime.datasets import DatasetResolution, DatasetSource
 from df_runtime.errors import DatasetUnknownError, SessionClosedError
 from df_runtime.gate import GateReport
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from df_runtime.factory import SessionFactory
 
 
-class Session(FrontEnds, DataFrames):
+class Session(FrontEnds, DataFrames, Substrait, Contexts):
     """Datasets under names, and queries over them. `SessionFactory.open` makes sessions.
 
     Names are read as SQL reads them after FROM: without quotes they are lower-cased, in double quotes they
@@ -361,17 +363,6 @@ class Session(FrontEnds, DataFrames):
         Session
         """
         return self._factory.open()
-
-    @property
-    def context(self) -> SessionContext:
-        """A context of the `datafusion` package over the same tables at their newest versions.
-
-        Its queries run in that package's own engine: right, and slower than `Session.sql`. Streams are left
-        out. The context is one and the same until the session closes; asking for it brings it up to date.
-        """
-        self._opened()
-        with self._registry.settled(None):
-            return self._neighbour.updated(self._registry.ordered())
 
     def knows(self, name: str) -> bool:
         """Whether a dataset is registered under a name.
