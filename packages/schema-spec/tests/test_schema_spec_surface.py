@@ -1,203 +1,31 @@
-"""Python types, audits, semantic types, Arrow's other types, and the shape of the package."""
+"""Semantic types, Arrow's other types, and the shape of the package."""
 
 from __future__ import annotations
 
-import datetime as dt
-import enum
 import json
 import subprocess
 import sys
-import uuid
-from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Annotated, Any, Literal, NewType
 
-import duckdb
 import msgspec
 import pyarrow as pa
 import pytest
 
 import schema_spec
 from schema_spec import (
-    AcceptedValues,
     ColumnSpec,
     EdgeId,
-    Field,
     NodeId,
     Range,
     SemanticError,
     SemanticType,
     SpecError,
     SpecTypeError,
-    SqlExpression,
     TableSpec,
     arrow_type,
     compatible,
     semantic_of,
-    violations_sql,
     with_semantic,
 )
-
-
-class Colour(enum.Enum):
-    RED = "red"
-    BLUE = "blue"
-
-
-OrderId = NewType("OrderId", int)
-
-
-class Line(msgspec.Struct, rename="camel"):
-    unit_price: Annotated[Decimal, "decimal(10,2)"]
-    tags: str | None = None
-
-
-@dataclass
-class OrderLine:
-    id: Annotated[OrderId, Field(primary_key=True, comment="Given by the shop.")]
-    node: Annotated[str, NodeId]
-    day: Annotated[dt.date, Field(partition=True)]
-    amount: Annotated[int, msgspec.Meta(ge=0, lt=100, description="In cents.")]
-    seen: dt.datetime | None
-    local: Annotated[dt.datetime, msgspec.Meta(tz=False)]
-    lines: list[Line]
-    prices: dict[str, float | None]
-    colour: Colour = Colour.RED
-    state: Literal["new", "done"] | None = None
-    token: uuid.UUID | None = None
-    twice: Annotated[int, Field(generated="amount * 2")] = field(default_factory=int)
-
-
-def test_from_type():
-    spec = TableSpec.from_type(OrderLine, properties={"owner": "shop"})
-    assert spec.name == "order_line"
-    assert [
-        f"{each.name}: {each.data_type.text}{'' if each.nullable else ' not null'}" for each in spec.columns
-    ] == [
-        "id: long not null",
-        "node: string as NodeId not null",
-        "day: date not null",
-        "amount: long not null",
-        "seen: timestamp",
-        "local: timestamp_ntz not null",
-        "lines: array<struct<unitPrice: decimal(10,2) not null, tags: string> not null> not null",
-        "prices: map<string, double> not null",
-        "colour: string not null",
-        "state: string",
-        "token: string",
-        "twice: long not null",
-    ]
-    assert (spec.primary_key, spec.partition_by) == (("id",), ("day",))
-    assert spec.column("colour").default == "red"
-    assert spec.column("amount").comment == "In cents."
-    assert spec.column("twice").generated == SqlExpression("amount * 2")
-    assert Range("amount_range", "amount", minimum=0) in spec.constraints
-    assert AcceptedValues("state_values", "state", ["done", "new"]) in spec.constraints
-    assert spec.properties == {"owner": "shop"}
-
-
-@dataclass
-class Endless:
-    inner: Endless
-
-
-@dataclass
-class Untyped:
-    amount: Decimal
-
-
-@dataclass
-class Torn:
-    value: int | str
-
-
-@dataclass
-class Unknown:
-    value: Nowhere  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
-
-
-@pytest.mark.parametrize("python_type", [Endless, Untyped, Torn, Unknown, int])
-def test_types_without_a_place_in_a_table(python_type):
-    with pytest.raises(SpecTypeError):
-        TableSpec.from_type(python_type)
-
-
-def test_unknown_fields_of_the_contract():
-    with pytest.raises(SpecError, match="makes no contract"):
-        TableSpec.from_type(Line, colour="red")
-
-
-AUDITED = TableSpec(
-    "people",
-    [
-        ColumnSpec("id", "long"),
-        ColumnSpec("name", "string", nullable=False),
-        ColumnSpec("age", "integer"),
-        ColumnSpec("state", "string"),
-        ColumnSpec("address", "struct<zip: string not null>"),
-        ColumnSpec("price", "decimal(10,2)"),
-        ColumnSpec("born", "date"),
-    ],
-    primary_key=["id"],
-    constraints=[
-        Range("age", "age", 0, 150),
-        Range("price", "price", minimum="0.00"),
-        Range("born", "born", maximum="2020-01-01"),
-        AcceptedValues("state", "state", ["new", "it's done"]),
-        "name <> '' OR name IS NULL",
-        "age <> 77",
-    ],
-)
-
-
-def audit(*rows: dict[str, Any], spec: TableSpec = AUDITED) -> list[tuple[str, str]]:
-    whole = [dict.fromkeys(spec.column_names) | row for row in rows]
-    fields = [pa.field(each.name, each.type) for each in AUDITED.to_arrow()]
-    plain = [
-        each.with_type(pa.struct([("zip", pa.string())])) if each.name == "address" else each
-        for each in fields
-    ]
-    with duckdb.connect() as connection:
-        connection.register("people", pa.Table.from_pylist(whole, pa.schema(plain)))
-        return sorted(row[:2] for row in connection.execute(violations_sql(spec)).fetchall())
-
-
-GOOD: dict[str, Any] = {"id": 1, "name": "a", "age": 5, "state": "it's done", "address": {"zip": "x"}}
-
-
-def test_rows_that_keep_the_contract():
-    assert audit(GOOD, {"id": 2, "name": "b", "age": 0}) == []
-    assert audit() == []
-
-
-@pytest.mark.parametrize(
-    ("row", "found"),
-    [
-        ({"name": None}, ("not-null", "name")),
-        ({"address": {"zip": None}}, ("not-null", "address.zip")),
-        ({"name": ""}, ("check", "check_5")),
-        ({"age": 77}, ("check", "check_6")),
-        ({"age": None}, ("check", "check_6")),
-        ({"age": -1}, ("range", "age")),
-        ({"age": 151}, ("range", "age")),
-        ({"price": Decimal("-0.01")}, ("range", "price")),
-        ({"born": dt.date(2020, 1, 2)}, ("range", "born")),
-        ({"state": "old"}, ("accepted-values", "state")),
-    ],
-    ids=range(10),
-)
-def test_rows_that_break_one_rule(row, found):
-    assert audit(GOOD | row) == [found]
-
-
-def test_keys_that_occur_twice():
-    assert audit(GOOD, GOOD, GOOD | {"id": 2}) == [("unique-key", "id")] * 2
-    assert audit(GOOD | {"id": None}, GOOD | {"id": None}) == [("unique-key", "id")] * 2
-
-
-def test_audit_avoids_the_tables_own_names():
-    spec = TableSpec("t", [ColumnSpec("_rule", "long", nullable=False)])
-    assert '"__rule"' in violations_sql(spec)
 
 
 def test_semantic_types_in_arrow():
@@ -260,6 +88,64 @@ def test_other_arrow_types_become_the_ones_delta_has(arrow, text):
     spec = TableSpec.from_arrow("t", pa.schema([("a", arrow)]))
     assert spec.column("a").type.text == text
     assert TableSpec.from_arrow("t", spec.to_arrow()) == spec
+
+
+def test_metadata_inside_lists_is_not_lost_silently():
+    numbered = pa.field("element", pa.int64(), metadata={"PARQUET:field_id": "3"})
+    assert (
+        TableSpec.from_arrow("t", pa.schema([("a", pa.list_(numbered))])).columns[0].type.text
+        == "array<long>"
+    )
+    for nested in (
+        pa.list_(pa.field("element", pa.int64(), metadata={"unit": "s"})),
+        pa.map_(pa.string(), pa.field("value", pa.int64(), metadata={"unit": "s"})),
+    ):
+        with pytest.raises(SpecTypeError, match="metadata inside a list or map: unit"):
+            TableSpec.from_arrow("t", pa.schema([("a", nested)]))
+
+
+VARIANT = {"ARROW:extension:name": "arrow.parquet.variant"}
+
+
+def test_only_whole_variants_are_variants():
+    views = pa.struct([("metadata", pa.binary_view()), ("value", pa.large_binary())])
+    assert (
+        TableSpec.from_arrow("t", pa.schema([pa.field("a", views, metadata=VARIANT)])).columns[0].type.text
+        == "variant"
+    )
+    shredded = pa.struct([("metadata", pa.binary()), ("value", pa.binary()), ("typed_value", pa.int64())])
+    for other in (pa.string(), shredded, pa.struct([("metadata", pa.binary()), ("value", pa.string())])):
+        with pytest.raises(SpecTypeError, match=r"arrow\.parquet\.variant"):
+            TableSpec.from_arrow("t", pa.schema([pa.field("a", other, metadata=VARIANT)]))
+
+
+def test_nulls_in_metadata_survive_every_form():
+    spec = TableSpec("t", [ColumnSpec("a", "long", metadata={"k": None, "l": [None, {"m": None}], "n": "x"})])
+    assert TableSpec.from_toml(spec.to_toml()) == spec
+    assert TableSpec.from_json(spec.to_json()) == spec
+    assert TableSpec.from_arrow("t", spec.to_arrow()) == spec
+    assert TableSpec.from_delta(spec.to_delta()) == spec
+    assert ColumnSpec("a", "long", metadata='{"k": null}').metadata == {"k": None}
+
+
+def test_deep_and_damaged_arrow_schemas_are_refused():
+    deep = pa.int64()
+    for _ in range(300):
+        deep = pa.list_(deep)
+    fields = [
+        pa.field("a", deep),
+        pa.field("a", pa.int8(), metadata={"schema_spec.json": '["k"]', "k": "[" * 100_000}),
+        pa.field("a", pa.int8(), metadata={"schema_spec.nested": "[" * 100_000}),
+        pa.field("a", pa.int8(), metadata={"delta.columnMapping.id": "9" * 30}),
+    ]
+    schemas = [pa.schema([field]) for field in fields]
+    table = ['{"a":' + "[" * 100_000, '{"properties": []}', '{"constraints": 3}']
+    schemas += [
+        pa.schema([("a", pa.int8())], metadata={"k": "v", "schema_spec.table": each}) for each in table
+    ]
+    for schema in schemas:
+        with pytest.raises(SpecError, match=r"\[spec-[a-z-]+\]$"):
+            TableSpec.from_arrow("t", schema)
 
 
 def test_foreign_metadata_and_extension_types_survive():

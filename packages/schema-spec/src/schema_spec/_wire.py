@@ -219,7 +219,20 @@ def to_toml(spec: TableSpec) -> str:
 
 
 def _entries(values: Mapping[str, Any]) -> str:
-    return "".join(f"{_key(key)} = {_toml_value(value)}\n" for key, value in values.items())
+    return "".join(f"{_entry(key, value)}\n" for key, value in values.items())
+
+
+def _entry(key: str, value: object) -> str:
+    """Return a key and its value; metadata is JSON text where it has nulls, which TOML has no word for."""
+    if key == "metadata" and _has_null(value):
+        value = msgspec.json.encode(value).decode()
+    return f"{_key(key)} = {_toml_value(value)}"
+
+
+def _has_null(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_null, cast("dict[str, object]", value).values()))
+    return any(map(_has_null, cast("list[object]", value))) if isinstance(value, list) else value is None
 
 
 def _key(key: str) -> str:
@@ -238,7 +251,7 @@ def _toml_value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, dict):
         entries = cast("dict[str, object]", value)
-        inner = ", ".join(f"{_key(key)} = {_toml_value(each)}" for key, each in entries.items())
+        inner = ", ".join(_entry(key, each) for key, each in entries.items())
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml_value(each) for each in cast("list[object]", value)) + "]"
