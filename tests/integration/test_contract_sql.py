@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from df_runtime import DfRuntimeError, Session, SessionFactory
-from schema_spec import AcceptedValues, Alignment, Check, ColumnSpec, Range, TableSpec, violations_sql
+from schema_spec import (
+    AcceptedValues,
+    Alignment,
+    Check,
+    ColumnSpec,
+    Range,
+    StructType,
+    TableSpec,
+    violations_sql,
+)
 from schema_spec.policies import POLICIES
 from schema_spec.testing import apply_alignment, evolutions, specs, tables
 
@@ -206,6 +215,70 @@ def test_violations_sql_finds_each_broken_rule(session, rows):
     audit = run(session, table, violations_sql(STRICT, "data")).to_pylist()
     found = Counter((row.pop("_rule"), row.pop("_subject"), repr(row)) for row in audit)
     assert found == broken_rules(table.to_pylist())
+
+
+HELD = TableSpec(
+    "held",
+    [
+        ColumnSpec("lines", "array<struct<sku: string not null, sizes: array<long not null>>>"),
+        ColumnSpec("days", "map<string, struct<n: long not null>>"),
+    ],
+)
+HELD_LOOSELY = TableSpec(
+    "held",
+    [
+        ColumnSpec("lines", "array<struct<sku: string, sizes: array<long>>>"),
+        ColumnSpec("days", "map<string, struct<n: long>>"),
+    ],
+)
+
+
+def nulls_held(row: dict[str, Any]) -> Iterator[str]:
+    """List what is null inside lists and maps and must not be, the slow way."""
+    for line in row["lines"] or ():
+        if line is not None:
+            yield from ["lines.element.sku"] if line["sku"] is None else []
+            yield from ("lines.element.sizes.element" for size in line["sizes"] or () if size is None)
+    yield from ("days.value.n" for _, day in row["days"] or () if day is not None and day["n"] is None)
+
+
+@examples
+@given(st.data())
+def test_violations_sql_looks_into_lists_and_maps(session, data):
+    table = data.draw(tables(HELD_LOOSELY))
+    audit = run(session, table, violations_sql(HELD, "data")).to_pylist()
+    expected = Counter((path, repr(row)) for row in table.to_pylist() for path in nulls_held(row))
+    names = HELD.column_names
+    found = Counter((row["_subject"], repr({name: row[name] for name in names})) for row in audit)
+    assert found == expected
+
+
+NOON = dt.datetime(2020, 1, 1, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "good", "bad"),
+    [
+        ("timestamp", Range("r", "s.a", NOON, "9999-12-31T00:00:00Z"), NOON, NOON - dt.timedelta(0, 0, 1)),
+        ("timestamp", Range("r", "s.a", maximum=NOON), NOON.replace(year=1), NOON.replace(year=9999)),
+        (
+            "timestamp_ntz",
+            AcceptedValues("r", "s.a", ["2020-01-01"]),
+            NOON.replace(tzinfo=None, hour=0),
+            NOON,
+        ),
+        ("double", Range("r", "s.a", 0, 1), 0.5, float("nan")),
+        ("string", AcceptedValues("r", "s.a", ["it's", '"']), "it's", "its"),
+        ("binary", Range("r", "s.a", b"\x10", b"\xff"), b"\x20'", b"\x01"),
+        ("boolean", AcceptedValues("r", "s.a", [True]), True, False),
+    ],
+)
+def test_rules_over_fields_of_structs(session, kind, rule, good, bad):
+    spec = TableSpec("t", [ColumnSpec("s", StructType((ColumnSpec("a", kind),)))], constraints=[rule])
+    rows = [{"s": {"a": good}}, {"s": None}, {"s": {"a": None}}, {"s": {"a": bad}}]
+    table = pa.Table.from_pylist(rows, spec.to_arrow())
+    found = run(session, table, violations_sql(spec, "data"))["s"]
+    assert repr(found.to_pylist()) == repr([table["s"][3].as_py()])
 
 
 @examples

@@ -95,7 +95,7 @@ def _columns(spec: TableSpec) -> Sequence[ColumnSpec]:
     """Make the columns a tuple; return those that may have column-mapping ids."""
     given: object = spec.columns
     if isinstance(given, CheckedColumns):
-        force_setattr(spec, "columns", tuple(given))
+        force_setattr(spec, "columns", given.columns)
         return given.special
     columns = _sequence(given, "columns")
     for wrong in set(map(type, columns)) - {ColumnSpec}:

@@ -78,7 +78,7 @@ def _decode_struct(fields: object) -> StructType:
             check_texts(each)
         except SpecError as error:
             raise error.at(f"fields[{index}]") from None
-    return StructType(checked(read, "fields"))
+    return StructType(checked(read, "fields").columns)
 
 
 _OBJECT_FIELDS: Final = {

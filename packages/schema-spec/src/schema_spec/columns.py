@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -16,7 +16,7 @@ from schema_spec.errors import SpecError, SpecFieldError
 from schema_spec.types import DataType, SemanticType, quote_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from schema_spec.types import SqlExpression
 
@@ -122,13 +122,14 @@ class ReadColumn(ColumnSpec, frozen=True, forbid_unknown_fields=True, gc=False):
 _become: Final[Callable[[ReadColumn, type[ColumnSpec]], None]] = object.__dict__["__class__"].__set__
 
 
-class CheckedColumns(tuple[ColumnSpec, ...]):  # noqa: SLOT001 tuples allow no slots that hold anything
+class CheckedColumns(NamedTuple):
     """Columns of a document; `special` are those that are not ordinary, of which alone some rules speak."""
 
+    columns: tuple[ColumnSpec, ...]
     special: list[ColumnSpec]
 
 
-def checked(columns: Sequence[ReadColumn], path: str) -> CheckedColumns:
+def checked(columns: tuple[ReadColumn, ...], path: str) -> CheckedColumns:
     """Return the columns of a document, checked.
 
     A contract may have thousands of columns, and a call for each costs more than reading them. The decoder
@@ -161,9 +162,7 @@ def checked(columns: Sequence[ReadColumn], path: str) -> CheckedColumns:
         at = next(index for index, each in enumerate(columns) if each is last)
         raise error.at(f"{path}[{at}]") from None
     deque(map(_become, columns, repeat(ColumnSpec)), maxlen=0)
-    found = CheckedColumns(columns)
-    found.special = special
-    return found
+    return CheckedColumns(columns, special)
 
 
 class StructType(DataType, Struct, frozen=True, tag="struct"):
