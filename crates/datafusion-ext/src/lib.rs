@@ -4,6 +4,7 @@
 //! GIL, calls, and maps errors. Nothing here knows the project's Python packages: snapshots arrive as
 //! Arrow data, settings as plain values, results leave as Arrow streams.
 
+mod checksum;
 pub mod engine;
 pub mod error;
 pub mod plan;

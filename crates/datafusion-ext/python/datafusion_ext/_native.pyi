@@ -1,6 +1,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Protocol, TypedDict, final
+from typing import Protocol, TypeAlias, TypedDict, final
 
 from datafusion_ext.errors import EngineError
 
@@ -39,6 +39,8 @@ class _Run(TypedDict):
     outcome: str
     error_code: str | None
     metrics: dict[str, int]
+
+_TableOfFunction: TypeAlias = _ArrowStream | tuple[DeltaScan, list[str], str | None]
 
 @final
 class Engine:
@@ -89,12 +91,30 @@ class Engine:
         *,
         schema: _ArrowSchema | None = None,
         expressions: Sequence[str] | None = None,
+        writer: Callable[[_ArrowStream, bool], None] | None = None,
     ) -> None:
         """Register a snapshot under a name, quoted as in SQL; a table of that name is replaced.
 
         With a `schema` the table shows its columns instead of the snapshot's, each the value of a SQL text
         over the snapshot's columns; columns that the scan adds follow. Values are cast to the type of their
         column, and a NULL where none may be fails the query.
+
+        Rows of INSERT go to `writer`, on a thread of the engine, as a stream that is read once; True says
+        that they replace all others. Where the stream ends early, because the query failed or was given up,
+        it raises, and nothing must be committed.
+        """
+    def register_scan_view(
+        self, name: str, table: DeltaScan, columns: Sequence[str], *, where: str | None = None
+    ) -> None:
+        """Register SQL expressions over the columns of a snapshot, and a condition that its rows satisfy.
+
+        Names in them are taken as they are written.
+        """
+    def register_table_function(self, name: str, make: Callable[..., _TableOfFunction]) -> None:
+        """Make a function of the caller a table function.
+
+        It is called while a query is planned, on a thread of the engine, with texts, whole numbers and None,
+        and returns rows, or what `register_scan_view` takes.
         """
     def register_batches(self, name: str, data: _ArrowStream) -> None:
         """Register all batches of `data`, kept in memory without copying."""
@@ -170,6 +190,30 @@ class Engine:
             ``engine-plan-bytes`` if the bytes are no plan, or need what only their own context can run;
             ``engine-not-allowed``.
         """
+    def register_store(self, root: str, storage_options: Mapping[str, str] | None = None) -> None:
+        """Make the store that `root` is in known, for plans that come as bytes.
+
+        Registering a table does the same. Plans name stores by URL and by those options that are no secrets.
+        """
+    def query_from_bytes(self, data: bytes, *, allow_dml: bool = False) -> Query:
+        """Take a query that an engine of the same version has planned and written as bytes.
+
+        Object stores and functions are those of this engine. Bytes are as powerful as the text that they
+        were made of, and as the files that they name: take them from whom you would take SQL with paths.
+
+        Parameters
+        ----------
+        data : bytes
+            From `Query.to_bytes`.
+        allow_dml : bool
+            Allow plans that write.
+
+        Raises
+        ------
+        EngineError
+            ``engine-plan-bytes`` if the bytes are damaged, of another version, or need what this engine
+            lacks; ``engine-not-allowed``.
+        """
     def read(self, schema: _ArrowSchema, opener: Callable[[], _ArrowStream]) -> Query:
         """Plan to read all rows of a stream.
 
@@ -206,6 +250,14 @@ class Query:
         """Why the latest failed stream ended; streams themselves can only carry a text."""
     def tables(self) -> list[str]:
         """Return the names of the tables that the query reads, sorted."""
+    def to_bytes(self) -> bytes:
+        """Write the physical plan as bytes, for an engine of the same version; no secrets are in them.
+
+        Raises
+        ------
+        EngineError
+            ``engine-plan-bytes`` if the plan reads what exists in this process only, such as a stream.
+        """
     def prepare(self) -> None:
         """Make the physical plan now instead of at the first run."""
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
@@ -269,9 +321,10 @@ class DeltaScan:
     files : object with ``__arrow_c_stream__``
         A row per live file: ``path`` (relative and decoded, or a URL), ``size_bytes``,
         ``modification_time`` (milliseconds), ``num_records``, and optionally ``partition``, ``null_count``,
-        ``min`` and ``max`` (structs with a field per column, by its logical name) and ``deletion_vector``
+        ``min`` and ``max`` (structs with a field per column, by its logical name), ``deletion_vector``
         (a struct of ``storage_type``, ``path_or_inline_dv``, ``offset``, ``size_in_bytes``,
-        ``cardinality``). Statistics count deleted rows.
+        ``cardinality``) and ``only`` (likewise, naming the only rows that are wanted). Statistics count
+        deleted rows.
     partition_columns : sequence of str
         Columns whose values come from ``partition`` instead of the files.
     column_mapping : str

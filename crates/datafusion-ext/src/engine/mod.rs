@@ -1,7 +1,9 @@
 //! The engine: one DataFusion context with its settings, tables and limits.
 
 mod caches;
+mod functions;
 mod information_schema;
+mod insert;
 mod metrics;
 mod nested;
 mod output;
@@ -33,6 +35,8 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 pub use caches::{CacheFill, CacheLimits};
+pub use functions::{Made, ScanView, TableMaker};
+pub use insert::Writer;
 pub use output::{OnEnd, ResultReader, keep_views, without_views};
 pub use progress::{Outcome, Progress, SharedProgress};
 pub use query::{Explanation, Query, Running};
@@ -41,13 +45,15 @@ pub use statement::Allowed;
 pub use tables::{ForeignReader, Opener};
 pub use tree::PlanNode;
 
+use functions::CallerFunction;
 use information_schema::InformationSchema;
+use insert::Writable;
 
 use self::nested::with_null_fields;
 use crate::error::{Code, EngineError, Result};
 use crate::plan::{self, TableHandles};
 use crate::rules::{UniqueNamesOnly, YieldingJoins};
-use crate::scan::{AlignedTable, Alignment, DeltaScan};
+use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
 
 /// Limits on what queries of one engine may use together.
 #[derive(Debug, Clone, Default)]
@@ -140,18 +146,35 @@ impl Engine {
         }
     }
 
-    /// Register a Delta snapshot under a name; a table of that name is replaced.
-    pub fn register_delta(&self, name: &str, scan: Arc<DeltaScan>) -> Result<()> {
+    /// Register a Delta snapshot under a name; a table of that name is replaced. Rows that are inserted go
+    /// to `writer`.
+    pub fn register_delta(&self, name: &str, scan: Arc<DeltaScan>, writer: Option<Writer>) -> Result<()> {
         scan.location().register(&self.context.runtime_env());
-        self.put(name, scan)
+        self.put_written(name, scan, writer)
+    }
+
+    /// Register columns and rows of a scan under a name.
+    pub fn register_scan_view(&self, name: &str, view: &ScanView) -> Result<()> {
+        self.put(name, view.table(&self.context.state())?)
+    }
+
+    /// Make a function of the caller a table function.
+    pub fn register_table_function(&self, name: &str, make: TableMaker) {
+        self.context.register_udtf(name, Arc::new(CallerFunction::new(name, make)));
     }
 
     /// Register a Delta snapshot with other columns than its own.
-    pub fn register_aligned(&self, name: &str, scan: Arc<DeltaScan>, alignment: &Alignment) -> Result<()> {
+    pub fn register_aligned(
+        &self,
+        name: &str,
+        scan: Arc<DeltaScan>,
+        alignment: &Alignment,
+        writer: Option<Writer>,
+    ) -> Result<()> {
         scan.location().register(&self.context.runtime_env());
         let shown: TableReference = self.resolve(name).into();
         let table = AlignedTable::try_new(&self.context.state(), shown, scan, alignment)?;
-        self.put(name, Arc::new(table))
+        self.put_written(name, Arc::new(table), writer)
     }
 
     /// Register all batches of `reader`, kept in memory.
@@ -248,6 +271,17 @@ impl Engine {
         Ok(Query::new(state, plan))
     }
 
+    /// Make a store known for plans that come as bytes: the one that `root` is in.
+    pub fn register_store(&self, root: &str, options: &BTreeMap<String, String>) -> Result<()> {
+        Location::parse(root, options)?.register(&self.context.runtime_env());
+        Ok(())
+    }
+
+    /// Take a query that an engine of the same version has planned and written as bytes.
+    pub fn query_from_bytes(&self, bytes: &[u8], allowed: Allowed) -> Result<Query> {
+        Query::from_bytes(self.context.state(), bytes, allowed)
+    }
+
     /// Plan to read all rows of a stream, which each run opens anew.
     pub fn read(&self, schema: SchemaRef, open: Opener) -> Result<Query> {
         let source = provider_as_source(tables::opened_table(schema, open)?);
@@ -273,6 +307,13 @@ impl Engine {
         let config = self.context.copied_config();
         let entries = config.options().entries().into_iter();
         entries.filter_map(|entry| Some((entry.key, entry.value?))).collect()
+    }
+
+    fn put_written(&self, name: &str, table: Arc<dyn TableProvider>, writer: Option<Writer>) -> Result<()> {
+        match writer {
+            None => self.put(name, table),
+            Some(writer) => self.put(name, Arc::new(Writable::new(table, writer))),
+        }
     }
 
     fn put(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<()> {

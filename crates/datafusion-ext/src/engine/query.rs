@@ -19,12 +19,14 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use super::metrics::Run;
 use super::output::without_views;
 use super::progress::SharedProgress;
+use super::statement::Allowed;
 use super::tree::{PlanNode, logical_tree};
 use crate::error::Result;
+use crate::plan::Encoded;
 use crate::rules::UniqueNamesOnly;
 
 /// The plans of a query as text and as trees.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Explanation {
     pub logical: String,
     pub optimized: String,
@@ -53,10 +55,17 @@ struct Kept {
     runs: usize,
 }
 
+/// What a query's physical plans are made of.
+enum Source {
+    Logical(LogicalPlan),
+    Bytes(Encoded),
+}
+
 /// A query with its tables as they were when it was planned.
 pub struct Query {
     state: SessionState,
-    logical: LogicalPlan,
+    source: Source,
+    schema: SchemaRef,
     /// Never executed itself: each run gets a copy without state.
     physical: AsyncMutex<Option<Kept>>,
     last_run: Mutex<Option<Run>>,
@@ -65,10 +74,25 @@ pub struct Query {
 
 impl Query {
     pub(super) fn new(state: SessionState, logical: LogicalPlan) -> Self {
+        let schema = Arc::new(without_views(logical.schema().as_arrow()));
+        Self::of(state, Source::Logical(logical), schema, None)
+    }
+
+    /// A query that an engine of the same version planned.
+    pub(super) fn from_bytes(state: SessionState, bytes: &[u8], allowed: Allowed) -> Result<Self> {
+        let encoded = Encoded::from_bytes(bytes)?;
+        let plan = encoded.plan(&state.task_ctx())?;
+        allowed.check_physical(&plan)?;
+        let schema = Arc::new(without_views(&plan.schema()));
+        Ok(Self::of(state, Source::Bytes(encoded), schema, Some(Kept { plan, runs: 0 })))
+    }
+
+    fn of(state: SessionState, source: Source, schema: SchemaRef, physical: Option<Kept>) -> Self {
         Self {
             state,
-            logical,
-            physical: AsyncMutex::new(None),
+            source,
+            schema,
+            physical: AsyncMutex::new(physical),
             last_run: Mutex::new(None),
             cancel: watch::Sender::new(0),
         }
@@ -76,13 +100,29 @@ impl Query {
 
     /// The schema of the result.
     pub fn schema(&self) -> SchemaRef {
-        Arc::new(without_views(self.logical.schema().as_arrow()))
+        Arc::clone(&self.schema)
+    }
+
+    /// Write the physical plan as bytes, for an engine of the same version.
+    pub async fn to_bytes(&self) -> Result<Vec<u8>> {
+        let logical = match &self.source {
+            Source::Bytes(encoded) => return Ok(encoded.to_bytes()),
+            Source::Logical(logical) => logical,
+        };
+        let plan = self.planned(false).await?.0;
+        let optimized = self.state.optimize(logical)?.display_indent().to_string();
+        let logical = logical.display_indent().to_string();
+        Ok(Encoded::new(plan, self.tables()?, logical, optimized)?.to_bytes())
     }
 
     /// The fully qualified names of the tables that the query reads, sorted.
     pub fn tables(&self) -> Result<Vec<String>> {
+        let logical = match &self.source {
+            Source::Bytes(encoded) => return Ok(encoded.tables.clone()),
+            Source::Logical(logical) => logical,
+        };
         let mut names = Vec::new();
-        self.logical.apply_with_subqueries(|node| {
+        logical.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node {
                 names.push(scan.table_name.to_quoted_string());
             }
@@ -132,30 +172,53 @@ impl Query {
     }
 
     /// Describe the plans. Figures are those of the latest run, if there was one; with `analyze`, the query is
-    /// run for them and its rows are discarded.
+    /// run for them and its rows are discarded. Of a plan that came as bytes, the logical ones are known as
+    /// text alone.
     pub async fn explain(&self, analyze: bool) -> Result<Explanation> {
         let (run, analyzed) = match (analyze, self.last_run()) {
             (false, Some(run)) => (run, None),
             (false, None) => (Run::new(self.runnable().await?.0), None),
             (true, _) => self.analyze().await.map(|(run, text)| (run, Some(text)))?,
         };
-        let optimized = self.state.optimize(&self.logical)?;
         let record = run.record();
-        Ok(Explanation {
-            logical: self.logical.display_indent().to_string(),
-            optimized: optimized.display_indent().to_string(),
+        let mut explanation = Explanation {
             physical: record.text,
             analyzed,
-            logical_tree: logical_tree(&self.logical)?,
-            optimized_tree: logical_tree(&optimized)?,
             physical_tree: record.tree,
-        })
+            ..Explanation::default()
+        };
+        self.explain_logical(&mut explanation)?;
+        Ok(explanation)
+    }
+
+    fn explain_logical(&self, explanation: &mut Explanation) -> Result<()> {
+        match &self.source {
+            Source::Bytes(encoded) => {
+                explanation.logical.clone_from(&encoded.logical);
+                explanation.optimized.clone_from(&encoded.optimized);
+            }
+            Source::Logical(logical) => {
+                let optimized = self.state.optimize(logical)?;
+                explanation.logical = logical.display_indent().to_string();
+                explanation.optimized = optimized.display_indent().to_string();
+                explanation.logical_tree = logical_tree(logical)?;
+                explanation.optimized_tree = logical_tree(&optimized)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn made(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        match &self.source {
+            Source::Logical(logical) => Ok(self.state.create_physical_plan(logical).await?),
+            Source::Bytes(encoded) => encoded.plan(&self.state.task_ctx()),
+        }
     }
 
     /// Run the query, discard its rows, and write the plan with its figures as text.
     async fn analyze(&self) -> Result<(Run, String)> {
         // A plan that was kept would show in its text what it did in other runs as well.
-        let plan = self.linked(self.state.create_physical_plan(&self.logical).await?)?;
+        let plan = self.linked(self.made().await?)?;
         let run = self.start(&plan);
         let rows = execute_stream(Arc::clone(&plan), self.state.task_ctx())?;
         let outcome = rows.try_for_each(|_| async { Ok(()) }).await;
@@ -173,7 +236,7 @@ impl Query {
             return Ok((Arc::clone(&kept.plan), Duration::ZERO));
         }
         let asked = Instant::now();
-        let plan = self.state.create_physical_plan(&self.logical).await?;
+        let plan = self.made().await?;
         *kept = Some(Kept { plan: Arc::clone(&plan), runs: usize::from(to_run) });
         Ok((plan, asked.elapsed()))
     }
@@ -186,7 +249,7 @@ impl Query {
         let keeps_bounds = self.state.config_options().optimizer.enable_aggregate_dynamic_filter_pushdown;
         let asked = Instant::now();
         let (plan, planning) = match keeps_bounds {
-            true => (self.state.create_physical_plan(&self.logical).await?, asked.elapsed()),
+            true => (self.made().await?, asked.elapsed()),
             false => {
                 let (plan, planning) = self.planned(true).await?;
                 (reset_plan_states(plan)?, planning)

@@ -1,11 +1,15 @@
 //! SQL text to a logical plan: what kind of statement it is, whether it is allowed, and what is wrong.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DataFusionError, Diagnostic, TableReference};
+use datafusion::datasource::sink::DataSinkExec;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Expr, ObjectName, SetExpr, Spanned, Statement as SqlStatement, TableFactor, visit_expressions,
@@ -34,6 +38,14 @@ impl Allowed {
     pub(super) fn check_plan(self, plan: &LogicalPlan) -> Result<()> {
         let checked = self.options().verify_plan(plan);
         checked.map_err(|error| EngineError::new(Code::NotAllowed, EngineError::from(error).message))
+    }
+
+    /// Refuse a physical plan that writes, unless that is allowed.
+    pub(super) fn check_physical(self, plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+        match !self.dml && plan.exists(|node| Ok(node.is::<DataSinkExec>()))? {
+            false => Ok(()),
+            true => Err(EngineError::new(Code::NotAllowed, "Plans that write data are not allowed here")),
+        }
     }
 
     fn check_kind(self, statement: &Statement) -> Result<()> {

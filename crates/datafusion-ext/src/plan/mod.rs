@@ -1,5 +1,8 @@
-//! Plans as bytes: logical plans of other contexts.
+//! Plans as bytes: logical plans of other contexts, and physical plans for engines in other processes.
 
+mod bytes;
+mod codec;
 mod neighbours;
 
+pub use bytes::Encoded;
 pub use neighbours::{TableHandles, check_stores, decode};

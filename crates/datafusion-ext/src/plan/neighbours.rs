@@ -5,7 +5,6 @@
 //! as a Delta scan, comes back as what it was. Any other stays where it is and is read through the FFI, if
 //! that is known to work.
 
-use std::any::Any;
 use std::fmt::{self, Formatter};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +29,7 @@ use datafusion_ffi::table_provider::ForeignTableProvider;
 use datafusion_proto::bytes::logical_plan_from_bytes_with_extension_codec;
 use datafusion_proto::logical_plan::{DefaultLogicalExtensionCodec, LogicalExtensionCodec};
 
+use super::bytes::words;
 use crate::error::{Code, EngineError, Result};
 
 /// Ends a table's payload, before its number.
@@ -235,14 +235,6 @@ pub fn decode(bytes: &[u8], tables: &TableHandles, context: &TaskContext) -> Res
             let error = EngineError::from(error);
             Err(EngineError { code: Code::PlanBytes, ..error })
         }
-        Err(panic) => Err(EngineError::new(Code::PlanBytes, format!("Not a plan: {}", words(&panic)))),
+        Err(panic) => Err(EngineError::new(Code::PlanBytes, words(&panic))),
     }
-}
-
-fn words(panic: &Box<dyn Any + Send>) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it could not be decoded")
 }

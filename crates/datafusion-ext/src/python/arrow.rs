@@ -52,6 +52,11 @@ fn capsule_of<'py>(data: &Bound<'py, PyAny>, method: &str, name: &CStr) -> PyRes
 
 /// Hand a result out as a stream capsule.
 pub fn export_stream(py: Python<'_>, reader: ResultReader) -> PyResult<Bound<'_, PyCapsule>> {
+    export_reader(py, Box::new(reader))
+}
+
+/// Hand any reader out as a stream capsule.
+pub fn export_reader(py: Python<'_>, reader: ForeignReader) -> PyResult<Bound<'_, PyCapsule>> {
     let stream = FFI_ArrowArrayStream::new(Box::new(Unlocked { reader }));
     PyCapsule::new_with_value(py, stream, STREAM)
 }
@@ -72,7 +77,7 @@ impl PyArrowSchema {
 
 /// Consumers may hold the GIL while they ask for the next batch, and a panic must not reach them.
 struct Unlocked {
-    reader: ResultReader,
+    reader: ForeignReader,
 }
 
 impl Iterator for Unlocked {

@@ -7,12 +7,13 @@ use datafusion::common::{ParamValues, ScalarValue};
 use pyo3::prelude::*;
 
 use super::arrow::{PyArrowSchema, import_schema, import_stream};
+use super::callbacks;
 use super::errors::IntoPython;
-use super::plan::{self, PyTableHandles};
+use super::plan::PyTableHandles;
 use super::query::PyQuery;
 use super::scan::PyDeltaScan;
 use super::signals::wait;
-use crate::engine::{Allowed, CacheFill, CacheLimits, Engine, ForeignReader, Limits};
+use crate::engine::{Allowed, CacheFill, CacheLimits, Engine, ForeignReader, Limits, ScanView};
 use crate::error::{Code, EngineError, Result};
 use crate::scan::Alignment;
 
@@ -52,7 +53,7 @@ impl PyEngine {
         Ok(Self { engine })
     }
 
-    #[pyo3(signature = (name, table, *, schema = None, expressions = None))]
+    #[pyo3(signature = (name, table, *, schema = None, expressions = None, writer = None))]
     fn register_delta(
         &self,
         py: Python<'_>,
@@ -60,14 +61,33 @@ impl PyEngine {
         table: &PyDeltaScan,
         schema: Option<&Bound<'_, PyAny>>,
         expressions: Option<Vec<String>>,
+        writer: Option<Py<PyAny>>,
     ) -> PyResult<()> {
+        let writer = writer.map(callbacks::writer);
         let scan = table.scan.clone();
         let Some(schema) = schema else {
-            return self.engine.register_delta(name, scan).into_python(py);
+            return self.engine.register_delta(name, scan, writer).into_python(py);
         };
         let alignment =
             Alignment { schema: import_schema(schema)?, expressions: expressions.unwrap_or_default() };
-        py.detach(|| self.engine.register_aligned(name, scan, &alignment)).into_python(py)
+        py.detach(|| self.engine.register_aligned(name, scan, &alignment, writer)).into_python(py)
+    }
+
+    #[pyo3(signature = (name, table, columns, *, r#where = None))]
+    fn register_scan_view(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        table: &PyDeltaScan,
+        columns: Vec<String>,
+        r#where: Option<String>,
+    ) -> PyResult<()> {
+        let view = ScanView { scan: Arc::clone(&table.scan), columns, filter: r#where };
+        self.engine.register_scan_view(name, &view).into_python(py)
+    }
+
+    fn register_table_function(&self, name: &str, make: Py<PyAny>) {
+        self.engine.register_table_function(name, callbacks::table_maker(make));
     }
 
     fn register_batches(&self, name: &str, data: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -134,10 +154,27 @@ impl PyEngine {
         wait(py, async move { engine.plan(&plan, &tables, allowed) }).map(PyQuery::from)
     }
 
+    #[pyo3(signature = (root, storage_options = None))]
+    fn register_store(
+        &self,
+        py: Python<'_>,
+        root: &str,
+        storage_options: Option<BTreeMap<String, String>>,
+    ) -> PyResult<()> {
+        self.engine.register_store(root, &storage_options.unwrap_or_default()).into_python(py)
+    }
+
+    #[pyo3(signature = (data, *, allow_dml = false))]
+    fn query_from_bytes(&self, py: Python<'_>, data: Vec<u8>, allow_dml: bool) -> PyResult<PyQuery> {
+        let allowed = Allowed { dml: allow_dml, ..Allowed::default() };
+        let engine = self.engine.clone();
+        wait(py, async move { engine.query_from_bytes(&data, allowed) }).map(PyQuery::from)
+    }
+
     fn read(&self, schema: &Bound<'_, PyAny>, opener: Py<PyAny>) -> PyResult<PyQuery> {
         let py = schema.py();
         let schema = import_schema(schema)?;
-        self.engine.read(schema, plan::opener(opener)).into_python(py).map(PyQuery::from)
+        self.engine.read(schema, callbacks::opener(opener)).into_python(py).map(PyQuery::from)
     }
 
     fn functions(&self) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! The Python module: conversion, releasing the GIL, and mapping of errors. Logic lives elsewhere.
 
 mod arrow;
+mod callbacks;
 mod engine;
 mod errors;
 mod explanation;

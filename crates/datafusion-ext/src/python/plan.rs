@@ -6,11 +6,10 @@ use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
-use super::arrow::import_stream;
 use super::engine::PyEngine;
-use super::errors::{IntoPython, from_python};
+use super::errors::IntoPython;
 use super::scan::PyDeltaScan;
-use crate::engine::{Opener, runtime};
+use crate::engine::runtime;
 use crate::plan::TableHandles;
 
 /// The codec of a plan that another context hands over.
@@ -43,14 +42,4 @@ impl PyTableHandles {
         let exported = FFI_LogicalExtensionCodec::new(codec, Some(handle), &context);
         PyCapsule::new_with_value(py, exported, c"datafusion_logical_extension_codec")
     }
-}
-
-/// Call a function of the caller for a stream.
-pub fn opener(open: Py<PyAny>) -> Opener {
-    Arc::new(move || {
-        Python::attach(|py| {
-            let opened = open.bind(py).call0().and_then(|stream| import_stream(&stream));
-            opened.map_err(|raised| from_python(py, raised))
-        })
-    })
 }

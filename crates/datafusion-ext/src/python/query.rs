@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::PyCapsule;
+use pyo3::types::{PyBytes, PyCapsule};
 
 use super::arrow::{PyArrowSchema, export_stream};
 use super::errors::{IntoPython, to_python};
@@ -48,6 +48,12 @@ impl PyQuery {
 
     fn tables(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.query.tables().into_python(py)
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let query = Arc::clone(&self.query);
+        let bytes = wait(py, async move { query.to_bytes().await })?;
+        Ok(PyBytes::new(py, &bytes))
     }
 
     fn prepare(&self, py: Python<'_>) -> PyResult<()> {

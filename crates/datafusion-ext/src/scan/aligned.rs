@@ -71,7 +71,7 @@ fn converted(expression: Expr, field: &FieldRef, plan: &LogicalPlanBuilder) -> R
         false => Expr::Cast(Cast::new(Box::new(expression), field.data_type().clone())),
     };
     if !field.is_nullable() && values.nullable(plan.schema())? {
-        values = ScalarUDF::from(RequireValue::new(field.name())).call(vec![values]);
+        values = require_value(field.name()).call(vec![values]);
     }
     Ok(values.alias_with_metadata(field.name(), Some(FieldMetadata::from(field.as_ref()))))
 }
@@ -135,6 +135,16 @@ impl TableProvider for AlignedTable {
 struct RequireValue {
     column: String,
     signature: Signature,
+}
+
+/// The function that fails where the named column has no value.
+pub fn require_value(column: &str) -> ScalarUDF {
+    ScalarUDF::from(RequireValue::new(column))
+}
+
+/// The column that such a function is about; `None` for any other function.
+pub fn required_column(function: &ScalarUDF) -> Option<&str> {
+    function.inner().downcast_ref::<RequireValue>().map(|found| found.column.as_str())
 }
 
 impl RequireValue {

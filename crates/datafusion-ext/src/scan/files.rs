@@ -26,18 +26,22 @@ pub struct FileList {
     live_rows: Int64Array,
     /// Empty if no file has a deletion vector.
     vectors: Vec<Option<Arc<DeletionVector>>>,
+    /// Vectors of the only rows that are wanted of a file. Empty if there are none.
+    wanted: Vec<Option<Arc<DeletionVector>>>,
 }
 
 impl FileList {
     /// Check and keep the hand-over. Columns: `path`, `size_bytes`, `modification_time` (milliseconds),
-    /// `num_records`, and optionally `partition`, `null_count`, `min`, `max`, `deletion_vector`.
+    /// `num_records`, and optionally `partition`, `null_count`, `min`, `max`, `deletion_vector`, `only`.
     pub fn try_new(schema: &SchemaRef, batches: &[RecordBatch], location: &Location) -> Result<Self> {
         let batch = concat_batches(schema, batches)?;
         let rows = integers(&batch, "num_records")?;
-        let vectors = match batch.column_by_name("deletion_vector") {
-            Some(vectors) if vectors.null_count() < vectors.len() => read_column(location, vectors)?,
-            _ => Vec::new(),
+        let read = |name: &str| match batch.column_by_name(name) {
+            Some(vectors) if vectors.null_count() < vectors.len() => read_column(location, vectors),
+            _ => Ok(Vec::new()),
         };
+        let vectors = read("deletion_vector")?;
+        let wanted = read("only")?;
         Ok(Self {
             paths: column(&batch, "path", &DataType::Utf8)?.as_string().clone(),
             sizes: integers(&batch, "size_bytes")?,
@@ -45,6 +49,7 @@ impl FileList {
             live_rows: live_rows(&rows, &vectors),
             rows,
             vectors,
+            wanted,
             batch: Some(batch),
         })
     }
@@ -124,6 +129,11 @@ impl FileList {
 
     pub fn vector(&self, file: usize) -> Option<&Arc<DeletionVector>> {
         self.vectors.get(file)?.as_ref()
+    }
+
+    /// The rows that alone are wanted of a file, if that is not all.
+    pub fn wanted(&self, file: usize) -> Option<&Arc<DeletionVector>> {
+        self.wanted.get(file)?.as_ref()
     }
 
     /// A column inside one of the struct columns, cast to `data_type`; `None` where there is no such

@@ -10,12 +10,18 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use url::Url;
 
+use crate::checksum::checksum;
 use crate::error::{Code, EngineError, Result};
+
+const LOCAL: &str = "file://";
 
 /// A table's root. Stores other than the local file system carry their own client.
 #[derive(Debug, Clone)]
 pub struct Location {
     root: String,
+    /// The parts of the root's URL that name its store.
+    origin: String,
+    /// What the store is known by: the origin, and what else tells it from others.
     store_url: ObjectStoreUrl,
     store: Option<Arc<dyn ObjectStore>>,
     prefix: String,
@@ -40,6 +46,7 @@ impl Location {
         let prefix = Path::from_url_path(url.path()).map_err(|_| bad_root(&display))?;
         Ok(Self {
             root: absolute.display().to_string(),
+            origin: LOCAL.to_string(),
             store_url: ObjectStoreUrl::local_filesystem(),
             store: None,
             prefix: prefix.to_string(),
@@ -55,10 +62,11 @@ impl Location {
             };
             EngineError::new(Code::Storage, format!("Can't open {}: {kind}", without_secrets(url)))
         })?;
-        let origin = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
-        let store_url = ObjectStoreUrl::parse(origin).map_err(|_| bad_root(root))?;
+        let store_url = store_name(url, options);
+        let store_url = ObjectStoreUrl::parse(store_url).map_err(|_| bad_root(root))?;
         Ok(Self {
             root: without_secrets(url),
+            origin: origin(url),
             store_url,
             store: Some(Arc::from(store)),
             prefix: prefix.to_string(),
@@ -94,9 +102,9 @@ impl Location {
             }
             Err(_) => return Err(bad_root(path)),
         };
-        let store = self.store_url.as_str().trim_end_matches('/');
-        if origin(&url) != store && !(url.scheme() == "file" && self.is_local()) {
-            let (found, shown) = (origin(&url), without_secrets(&url));
+        let store = &self.origin;
+        if origin(&url) != *store && !(url.scheme() == "file" && self.is_local()) {
+            let (found, shown) = (shown_origin(&url), without_secrets(&url));
             let message = format!(
                 "The table names the file {shown}, and reads from {store}: files in other stores ({found}), as \
                  shallow clones have them, can't be scanned"
@@ -121,9 +129,52 @@ impl Location {
     }
 }
 
-/// The parts of a URL that name its store.
+/// The parts of a URL that name its store. Azure's container stands where others have a user.
 fn origin(url: &Url) -> String {
-    format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default())
+    let container = match is_azure(url) {
+        true => format!("{}@", url.username()),
+        false => String::new(),
+    };
+    format!("{}://{container}{}", url.scheme(), authority(url))
+}
+
+fn shown_origin(url: &Url) -> String {
+    format!("{}://{}", url.scheme(), authority(url))
+}
+
+fn authority(url: &Url) -> &str {
+    &url[url::Position::BeforeHost..url::Position::AfterPort]
+}
+
+fn is_azure(url: &Url) -> bool {
+    matches!(url.scheme(), "abfs" | "abfss" | "adl" | "az" | "azure") && !url.username().is_empty()
+}
+
+/// A name for a store that tells it from others at the same host: by its container, and by options such as
+/// an endpoint, a region or an account. Secrets don't count: they change, and must not show.
+fn store_name(url: &Url, options: &BTreeMap<String, String>) -> String {
+    let container = match is_azure(url) {
+        true => format!("{}.", url.username()),
+        false => String::new(),
+    };
+    let mut plain: Vec<String> = options
+        .iter()
+        .filter(|(key, _)| !is_secret(key))
+        .map(|(key, value)| format!("{}={value}\n", key.to_lowercase()))
+        .collect();
+    plain.sort();
+    let told_apart = match plain.is_empty() {
+        true => String::new(),
+        false => format!(".{:016x}", checksum(plain.concat().as_bytes())),
+    };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{container}{}{told_apart}{port}", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+fn is_secret(key: &str) -> bool {
+    const WORDS: [&str; 7] = ["secret", "token", "password", "sas", "private", "credential", "signature"];
+    let key = key.to_lowercase();
+    key.ends_with("key") || WORDS.iter().any(|word| key.contains(word))
 }
 
 fn bad_root(root: &str) -> EngineError {
@@ -162,6 +213,45 @@ mod tests {
         let remote = Location::parse("s3://bucket/table", &options).unwrap();
         assert_eq!(remote.file("s3://bucket/other/x").unwrap().as_ref(), "other/x");
         assert_eq!(remote.file("s3://elsewhere/x").unwrap_err().code, Code::Unsupported);
+    }
+
+    #[test]
+    fn stores_are_told_apart_by_container_and_options_and_not_by_secrets() {
+        let store = |root: &str, options: &[(&str, &str)]| {
+            let options = options.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            Location::parse(root, &options).unwrap().store_url().as_str().to_string()
+        };
+        let keys = |secret| [("AWS_REGION", "eu-west-1"), ("aws_secret_access_key", secret)];
+        assert_eq!(store("s3://b/t", &keys("hunter2")), store("s3://b/u", &keys("other")));
+        assert!(!store("s3://b/t", &keys("hunter2")).contains("hunter2"));
+        let region = |region| store("s3://b/t", &[("aws_region", region)]);
+        assert_ne!(region("eu-west-1"), region("us-east-1"));
+        let azure = |container: &str| {
+            let root = format!("abfss://{container}@account.dfs.core.windows.net/t");
+            store(&root, &[("azure_storage_account_key", "aGVsbG8=")])
+        };
+        assert_ne!(azure("one"), azure("two"));
+    }
+
+    #[test]
+    fn the_schemes_of_all_stores_are_known() {
+        let options = BTreeMap::from([
+            ("aws_region".to_string(), "eu-west-1".to_string()),
+            ("azure_storage_account_name".to_string(), "account".to_string()),
+            ("google_skip_signature".to_string(), "true".to_string()),
+        ]);
+        for root in [
+            "s3://b/t",
+            "s3a://b/t",
+            "gs://b/t",
+            "az://c/t",
+            "abfs://c@account.dfs.core.windows.net/t",
+            "abfss://c@account.dfs.core.windows.net/t",
+        ] {
+            let location = Location::parse(root, &options).unwrap();
+            assert_eq!(location.file("x/y").unwrap().as_ref(), "t/x/y", "{root}");
+            assert_eq!(location.file(&format!("{root}/x")).unwrap().as_ref(), "t/x", "{root}");
+        }
     }
 
     #[test]

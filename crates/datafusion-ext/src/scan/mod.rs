@@ -15,7 +15,7 @@ mod source;
 mod statistics;
 
 pub use adapter::DeltaAdapterFactory;
-pub use aligned::{AlignedTable, Alignment};
+pub use aligned::{AlignedTable, Alignment, require_value, required_column};
 pub use deletion::{DeletionVector, Storage};
 pub use files::FileList;
 pub use layout::Layout;
@@ -23,4 +23,4 @@ pub use location::Location;
 pub use mapping::ColumnMapping;
 pub use options::ScanOptions;
 pub use provider::{DeltaScan, ScanInput};
-pub use source::DeltaSource;
+pub use source::{DeltaSource, WantedRows};

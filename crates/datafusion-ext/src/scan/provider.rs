@@ -18,6 +18,7 @@ use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFacto
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -32,7 +33,7 @@ use super::layout::Layout;
 use super::location::Location;
 use super::mapping::ColumnMapping;
 use super::options::ScanOptions;
-use super::source::DeltaSource;
+use super::source::{DeltaSource, WantedRows};
 use crate::error::{Code, EngineError, Result};
 
 /// Rows of one batch without columns, and how many rows such batches are made for.
@@ -218,6 +219,9 @@ impl DeltaScan {
         if let Some(vector) = files.vector(file) {
             made.extensions.insert_arc(Arc::clone(vector));
         }
+        if let Some(wanted) = files.wanted(file) {
+            made.extensions.insert(WantedRows(Arc::clone(wanted)));
+        }
         Ok(made)
     }
 
@@ -233,7 +237,7 @@ impl DeltaScan {
         let schema = self.layout.scan_schema.clone();
         let source = ParquetSource::new(schema).with_table_parquet_options(options);
         let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
-        Ok(Arc::new(DeltaSource::new(source, readers, self.pushdown)))
+        Ok(Arc::new(DeltaSource::new(source, readers, self.mapping, self.pushdown)))
     }
 
     /// The source with the wanted columns of the table, under the names that the table gives them.
@@ -322,6 +326,19 @@ impl TableProvider for DeltaScan {
         .with_limit(limit)
         .build();
         Ok(DataSourceExec::from_data_source(scan))
+    }
+
+    async fn insert_into(
+        &self,
+        _state: &dyn Session,
+        _input: Arc<dyn ExecutionPlan>,
+        _operation: InsertOp,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let message = format!(
+            "This table can't be written to: it is pinned, at version {}, or shows columns that its scan adds",
+            self.version
+        );
+        Err(EngineError::new(Code::Unsupported, message).into())
     }
 
     fn statistics(&self) -> Option<Statistics> {

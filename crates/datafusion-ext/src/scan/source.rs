@@ -28,18 +28,22 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::{MorselPlan, MorselPlanner, Morselizer};
 use object_store::ObjectStore;
+use roaring::RoaringTreemap;
 
 use super::deletion::{DeletionVector, access_plan};
+use super::mapping::ColumnMapping;
 
 /// A Parquet source that reads files as rows of a Delta table.
 ///
 /// It takes only filters whose answer does not depend on NaN being in the statistics, and leaves out the rows
-/// that a file's [`DeletionVector`], attached as an extension, deletes.
+/// that a file's [`DeletionVector`], attached as an extension, deletes; likewise all but its [`WantedRows`].
 pub struct DeltaSource {
     inner: Arc<dyn FileSource>,
     readers: Arc<dyn ParquetFileReaderFactory>,
     /// Whether filters are evaluated while rows are decoded; the session says if this does not.
     pushdown: Option<bool>,
+    /// How the scan's adapters find columns.
+    mapping: ColumnMapping,
 }
 
 impl DeltaSource {
@@ -47,10 +51,19 @@ impl DeltaSource {
     pub fn new(
         source: ParquetSource,
         readers: Arc<dyn ParquetFileReaderFactory>,
+        mapping: ColumnMapping,
         pushdown: Option<bool>,
     ) -> Self {
         let inner = source.with_parquet_file_reader_factory(Arc::clone(&readers));
-        Self { inner: Arc::new(inner), readers, pushdown }
+        Self { inner: Arc::new(inner), readers, mapping, pushdown }
+    }
+
+    pub fn mapping(&self) -> ColumnMapping {
+        self.mapping
+    }
+
+    pub fn pushdown(&self) -> Option<bool> {
+        self.pushdown
     }
 
     /// The source that does the reading.
@@ -59,7 +72,8 @@ impl DeltaSource {
     }
 
     fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(Self { inner, readers: Arc::clone(&self.readers), pushdown: self.pushdown })
+        let (readers, mapping, pushdown) = (Arc::clone(&self.readers), self.mapping, self.pushdown);
+        Arc::new(Self { inner, readers, mapping, pushdown })
     }
 }
 
@@ -190,17 +204,23 @@ struct DeltaMorselizer {
 
 impl Morselizer for DeltaMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
-        match file.extensions.get_arc::<DeletionVector>() {
-            None => self.inner.plan_file(file),
-            Some(vector) => Ok(Box::new(VectorPlanner {
+        let (deleted, wanted) = (file.extensions.get_arc(), file.extensions.get_arc());
+        match deleted.is_none() && wanted.is_none() {
+            true => self.inner.plan_file(file),
+            false => Ok(Box::new(VectorPlanner {
                 file,
-                vector,
+                deleted,
+                wanted,
                 opener: Arc::clone(&self.opener),
                 inner: Arc::clone(&self.inner),
             })),
         }
     }
 }
+
+/// The only rows that are wanted of a file, attached as an extension: those that a vector names.
+#[derive(Debug)]
+pub struct WantedRows(pub Arc<DeletionVector>);
 
 /// What reading a deletion vector and the layout of its file takes.
 #[derive(Debug)]
@@ -215,14 +235,23 @@ impl VectorReader {
     async fn access_plan(
         &self,
         file: &PartitionedFile,
-        vector: &DeletionVector,
+        deleted: Option<&DeletionVector>,
+        wanted: Option<&WantedRows>,
     ) -> Result<ParquetAccessPlan> {
-        let deleted = vector.rows(self.store.as_ref()).await?;
         let hint = file.metadata_size_hint;
         let mut reader = self.readers.create_reader(self.partition, file.clone(), hint, &self.metrics)?;
         let footer = reader.get_metadata(None).await?;
         let group_rows = footer.row_groups().iter().map(|group| group.num_rows().unsigned_abs());
-        Ok(access_plan(&deleted, group_rows)?)
+        let store = self.store.as_ref();
+        let mut left_out = RoaringTreemap::new();
+        if let Some(WantedRows(wanted)) = wanted {
+            left_out.insert_range(0..group_rows.clone().sum());
+            left_out -= wanted.rows(store).await?.as_ref();
+        }
+        if let Some(deleted) = deleted {
+            left_out |= deleted.rows(store).await?.as_ref();
+        }
+        Ok(access_plan(&left_out, group_rows)?)
     }
 }
 
@@ -230,16 +259,17 @@ impl VectorReader {
 #[derive(Debug)]
 struct VectorPlanner {
     file: PartitionedFile,
-    vector: Arc<DeletionVector>,
+    deleted: Option<Arc<DeletionVector>>,
+    wanted: Option<Arc<WantedRows>>,
     opener: Arc<VectorReader>,
     inner: Arc<dyn Morselizer>,
 }
 
 impl MorselPlanner for VectorPlanner {
     fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        let Self { mut file, vector, opener, inner } = *self;
+        let Self { mut file, deleted, wanted, opener, inner } = *self;
         Ok(Some(MorselPlan::new().with_pending_planner(async move {
-            let left = opener.access_plan(&file, &vector).await?;
+            let left = opener.access_plan(&file, deleted.as_deref(), wanted.as_deref()).await?;
             file.extensions.insert(left);
             inner.plan_file(file)
         })))

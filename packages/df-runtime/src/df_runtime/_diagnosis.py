@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from datafusion_ext import Engine, EngineError
+from delta_io import DeltaIoError
 from df_runtime import errors
 from df_runtime._lexer import Token, has_second_statement, offset_of, position, tokens
 from df_runtime._names import TableName, quote_if_needed
@@ -73,6 +74,7 @@ class Names:
 
 def diagnose(error: EngineError, query: str, names: Names) -> errors.DfRuntimeError:
     """Turn an error of the engine into one of ours, with everything that helps to repair the query."""
+    raise_cause(error)
     if error.code in _EXECUTION_ERRORS:
         return execution_error(error.code, error.message)
     second = has_second_statement(query)
@@ -101,6 +103,12 @@ def refusal(query: str, what: str, name: str = "") -> errors.SqlError:
     written = {name.lower(), f"'{name.lower()}'"} if name else set[str]()
     token = next((word for word in tokens(query) if word.name.lower() in written), None)
     return _located(errors.PolicyError, _Finding(what, advice=_TRUST), query, token)
+
+
+def raise_cause(error: EngineError) -> None:
+    """Raise what a function of ours raised when the engine called it."""
+    if isinstance(error.__cause__, (errors.DfRuntimeError, DeltaIoError)):
+        raise error.__cause__
 
 
 def execution_error(code: str, message: str) -> errors.ExecutionError:

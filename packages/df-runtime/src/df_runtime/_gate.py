@@ -43,7 +43,8 @@ _PATH = re.compile(
     r"[/\\]|://|\.(csv|tsv|json|jsonl|ndjson|parquet|avro|arrow|ipc|orc|txt|gz|bz2|xz|zst)$", re.IGNORECASE
 )
 _READS_FILES = re.compile(
-    r"(read|scan|parquet|csv|json|avro|arrow|orc|iceberg|delta)_\w+|\w+_scan|glob|pg_read\w*"
+    r"(?!delta_(files|history)$)(read|scan|parquet|csv|json|avro|arrow|orc|iceberg|delta)_\w+"
+    r"|\w+_scan|glob|pg_read\w*"
 )
 
 # The tables in scope, and what identifies the schema of each.

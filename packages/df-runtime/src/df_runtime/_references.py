@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _DIALECT = "postgres"
 _WORD = re.compile(r"\w+")
+FUNCTIONS_OF_TABLES = frozenset({"changes", "delta_files", "delta_history"})
+"""Table functions whose first argument is the name of a table."""
 
 
 def table_references(
@@ -95,8 +97,18 @@ def _written_names(query: str) -> set[str] | None:
         sources = [source for scope in traverse_scope(tree) for source in scope.sources.values()]
     except (OptimizeError, RecursionError):
         return None
-    tables = (source for source in sources if isinstance(source, exp.Table))
-    return {".".join(_written(part) for part in table.parts) for table in tables}
+    tables = [source for source in sources if isinstance(source, exp.Table)]
+    names = {".".join(_written(part) for part in table.parts) for table in tables}
+    return names.union(*(_named_in_call(table.this) for table in tables))
+
+
+def _named_in_call(part: Expr) -> set[str]:
+    """Find the table that a call of one of our table functions is about."""
+    from sqlglot import exp
+
+    if not isinstance(part, exp.Anonymous) or part.name.lower() not in FUNCTIONS_OF_TABLES:
+        return set()
+    return {each.name for each in part.expressions[:1] if each.is_string}
 
 
 def _written(part: Expr) -> str:

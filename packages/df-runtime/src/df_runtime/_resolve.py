@@ -6,7 +6,7 @@ import hashlib
 import os
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, cast
@@ -101,12 +101,28 @@ class DeltaDataset(Dataset):
 
     def attach(self, engine: Engine, name: TableName) -> None:
         if self.shown is None:
-            engine.register_delta(name.quoted(), self.scan)
+            engine.register_delta(name.quoted(), self.scan, writer=self._writer())
         else:
             shown = self.shown
             engine.register_delta(
-                name.quoted(), self.scan, schema=shown.schema, expressions=shown.expressions
+                name.quoted(),
+                self.scan,
+                schema=shown.schema,
+                expressions=shown.expressions,
+                writer=self._writer(),
             )
+
+    def _writer(self) -> Callable[[ArrowStreamExportable, bool], None] | None:
+        """Where rows go that SQL inserts: the table's own write path, unless that can't be."""
+        table = self.follows
+        if table is None or self.config.added_columns.names:
+            return None
+
+        def write(rows: ArrowStreamExportable, overwrite: bool) -> None:
+            mode = "overwrite" if overwrite else "append"
+            table.write(pa.RecordBatchReader.from_stream(rows), mode=mode)
+
+        return write
 
     def attach_context(self, context: SessionContext, name: TableName) -> None:
         if self.shown is None:
@@ -295,8 +311,10 @@ def resolve(
         return DeltaDataset(source, source, follows=None, contract=None, config=config)
     _refuse_version(f"A {type(source).__name__}", version, timestamp, scan)
     if isinstance(source, ChangeSet):
-        changes: ChangeSet = source
-        return ArrowDataset(changes, changes.to_reader().read_all(), "changes")
+        # It builds on the datasets of this module.
+        from df_runtime._changes import resolve_changes
+
+        return resolve_changes(source)
     if isinstance(source, pa.RecordBatchReader):
         return StreamDataset(source)
     if isinstance(source, ArrowStreamExportable):

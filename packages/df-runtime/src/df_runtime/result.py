@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from datafusion_ext import EngineError, Query
 from df_runtime._collecting import MAX_RESULT_BYTES, Limit, collected
-from df_runtime._diagnosis import execution_error
+from df_runtime._diagnosis import execution_error, raise_cause
 from df_runtime._text_table import text_table
 from df_runtime.datasets import DatasetIdentity
 from df_runtime.errors import CancelledError, DependencyError, DfRuntimeError, ExecutionError
@@ -306,6 +306,7 @@ class Result:
             cause = self._planned.last_error
             if cause is None or cause.message not in str(error):
                 raise ExecutionError(f"The rows cannot leave the engine: {error}") from error
+            raise_cause(cause)
             if cause.code == "engine-interrupted":
                 raise KeyboardInterrupt from error
             raise execution_error(cause.code, cause.message) from error

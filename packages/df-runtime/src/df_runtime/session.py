@@ -12,6 +12,7 @@ import pyarrow as pa
 from datafusion_ext import Engine, EngineError, Query
 from delta_io import ScanConfig
 from df_runtime import _parameters
+from df_runtime._changes import TableFunctions
 from df_runtime._contexts import Contexts
 from df_runtime._dataframe import DataFrames
 from df_runtime._front_ends import FrontEnds
@@ -62,6 +63,7 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts):
         self._factory = factory
         self._planner = planner
         self._registry = Registry(engine, profile)
+        TableFunctions(self._registry).register(engine)
         self._neighbour = Neighbour(new_context)
 
     def __enter__(self) -> Self:
