@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from datafusion_ext import Engine, EngineError
-from delta_io import ScanConfig, Snapshot, Table
+from delta_io import DeltaIoError, ScanConfig, Snapshot, Table
+from df_runtime._catalogs import Catalog
 from df_runtime._diagnosis import Names, diagnose
 from df_runtime._gate import Gate
 from df_runtime._names import TableName
@@ -43,6 +44,8 @@ class Registry:
         self._engine = engine
         self._profile = profile
         self._entries: dict[TableName, _Entry] = {}
+        self._catalogs: dict[str, Catalog] = {}
+        self._found: set[TableName] = set()
         self._tickets = itertools.count(1)
         self._lock = threading.RLock()
         self.gate = Gate(engine, profile, self.diagnosed)
@@ -126,14 +129,59 @@ class Registry:
             known = self._entries.pop(name, None) is not None
             return self._engine.deregister(name.quoted()) or known
 
+    def put_catalog(self, catalog: Catalog) -> None:
+        """Make a catalog known, in place of one of its name."""
+        with self._lock:
+            self._catalogs[catalog.catalog] = catalog
+
+    def discover(self, query: str | None) -> None:
+        """Bind the tables of catalogs that a text names, all of them for None, and forget those that went.
+
+        A table that can't be opened is an error for a text that names it.
+        """
+        text = None if query is None else Text(query)
+        shows_all = text is None or text.mentions("information_schema") or text.mentions("show")
+        default = self._profile.catalog
+        for catalog in list(self._catalogs.values()):
+            named = shows_all or catalog.catalog == default
+            if not named and text is not None and not text.mentions(catalog.catalog.lower()):
+                continue
+            tables = catalog.tables()
+            for name, source in tables.items():
+                if name not in self._entries and (
+                    shows_all or (text is not None and text.mentions(needle(name)))
+                ):
+                    self._bind_found(name, source, required=not shows_all)
+            gone = [name for name in self._found if name.catalog == catalog.catalog and name not in tables]
+            for name in gone:
+                self._found.discard(name)
+                self.remove(name.quoted())
+
+    def _bind_found(self, name: TableName, source: object, *, required: bool) -> None:
+        ticket = next(self._tickets)
+        try:
+            dataset = resolve(source, known=list(self._entries), read_name=self.read_name)
+            with self._lock:
+                if name not in self._entries:
+                    self._bind(name, dataset, ticket)
+                    self._found.add(name)
+        except (DfRuntimeError, DeltaIoError):
+            # Where all tables are shown, one that can't be read must not hide the others.
+            if required:
+                raise
+
     def get(self, text: str) -> Dataset | None:
         """Find what a name is bound to."""
+        if self.read_name(text) not in self._entries and self._catalogs:
+            self.discover(self.read_name(text).quoted())
         entry = self._entries.get(self.read_name(text))
         return None if entry is None else entry.dataset
 
     def clear(self) -> None:
         """Forget everything; what runs keeps what it reads."""
         with self._lock:
+            self._catalogs.clear()
+            self._found.clear()
             for name in self._entries:
                 self._engine.deregister(name.quoted())
             self._entries.clear()
@@ -159,6 +207,8 @@ class Registry:
             All datasets whose names occur in the text, or in the views that occur in it; None stands for all
             names.
         """
+        if self._catalogs:
+            self.discover(query)
         ticket = next(self._tickets)
         fresh = self._look(self._in_scope(query))
         with self._lock:

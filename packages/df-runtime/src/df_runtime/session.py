@@ -12,6 +12,7 @@ import pyarrow as pa
 from datafusion_ext import Engine, EngineError, Query
 from delta_io import ScanConfig
 from df_runtime import _parameters
+from df_runtime._catalogs import Catalogs
 from df_runtime._changes import TableFunctions
 from df_runtime._contexts import Contexts
 from df_runtime._dataframe import DataFrames
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from df_runtime.factory import SessionFactory
 
 
-class Session(FrontEnds, DataFrames, Substrait, Contexts):
+class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
     """Datasets under names, and queries over them. `SessionFactory.open` makes sessions.
 
     Names are read as SQL reads them after FROM: without quotes they are lower-cased, in double quotes they
@@ -291,6 +292,7 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts):
         tuple of str
         """
         engine = self._opened()
+        self._registry.discover(None)
         names = (self._registry.read_name(name) for name in engine.tables())
         return tuple(sorted(self._relative(name) for name in names))
 
