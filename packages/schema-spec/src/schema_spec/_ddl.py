@@ -36,7 +36,7 @@ _CONTRACT: Final = "schema_spec.contract"
 _SESSION_PREFIX: Final = "datafusion."
 
 
-class TableDdl(Struct, frozen=True, kw_only=True):
+class TableDdl(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a ``CREATE EXTERNAL TABLE`` statement says.
 
     Parameters

@@ -35,15 +35,19 @@ def _decode_object(value: dict[str, object]) -> DataType:
             path="kind",
             value=kind,
         )
-    if unknown := set(value) - set(allowed) - {"kind"}:
+    if unknown := [each for each in value if each not in allowed and each != "kind"]:
         raise SpecFieldError(
-            f"a {kind} has no {shown(min(map(str, unknown)))}",
+            f"a {kind} has no {shown(unknown[0])}",
             fix=f"It has {', '.join(allowed)}.",
-            value=value,
+            path=str(unknown[0]) if type(unknown[0]) is str else "",
+            value=value[unknown[0]],
         )
     if missing := [each for each in allowed if each not in value and not each.endswith("contains_null")]:
         raise SpecFieldError(
-            f"a {kind} needs {missing[0]!r}", fix=f"It has {', '.join(allowed)}.", value=value
+            f"a {kind} needs {missing[0]!r}",
+            fix=f"It has {', '.join(allowed)}.",
+            path=missing[0],
+            value=value,
         )
     contains_null = value.get(allowed[-1], True) if allowed[-1].endswith("contains_null") else True
     if not isinstance(contains_null, bool):

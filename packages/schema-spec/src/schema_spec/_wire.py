@@ -157,9 +157,14 @@ def located(error: msgspec.ValidationError, document: object) -> SpecError:
     cause = error.__cause__
     if isinstance(cause, SpecError):
         return cause.at(path)
-    unknown = _UNKNOWN.search(message)
-    fix = closest(unknown[1], _fields_at(path)) if unknown else _FIX
-    return SpecFieldError(message[:1].lower() + message[1:], "", fix, path=path, value=_at(document, place))
+    value, fix = _at(document, place), _FIX
+    field = _FIELD.search(message)
+    if field is not None and isinstance(value, dict):
+        name = field["name"]
+        if field["what"] == "unknown":
+            value, fix = cast("dict[str, object]", value).get(name), closest(name, _fields_at(path))
+        path = f"{path}.{name}" if path else name
+    return SpecFieldError(message[:1].lower() + message[1:], "", fix, path=path, value=value)
 
 
 def _at(document: object, place: str) -> object:
@@ -183,7 +188,7 @@ def _fields_at(path: str) -> tuple[str, ...]:
 
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-_UNKNOWN = re.compile(r"unknown field `(.*)`")
+_FIELD = re.compile(r"(?P<what>unknown|missing required) field `(?P<name>.*)`")
 _FIX: Final = "See the documentation of TableSpec and ColumnSpec for the fields and their values."
 
 

@@ -56,7 +56,7 @@ _SEEN_IN_DATA: Final = frozenset(
 )
 
 
-class ColumnAlignment(Struct, frozen=True, kw_only=True):
+class ColumnAlignment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one column is obtained.
 
     Parameters
@@ -78,7 +78,7 @@ class ColumnAlignment(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Alignment(Struct, frozen=True, kw_only=True):
+class Alignment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How data becomes rows of a contract.
 
     Parameters

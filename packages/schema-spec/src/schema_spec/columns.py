@@ -165,7 +165,7 @@ def checked(columns: tuple[ReadColumn, ...], path: str) -> CheckedColumns:
     return CheckedColumns(columns, special)
 
 
-class StructType(DataType, Struct, frozen=True, tag="struct"):
+class StructType(DataType, Struct, frozen=True, forbid_unknown_fields=True, tag="struct"):
     """A group of named fields.
 
     Parameters

@@ -72,7 +72,7 @@ _ADMITTED_FROM: Final[dict[DifferenceKind, int]] = {
 _MARKS: Final = {"added": "+", "dropped": "-"}
 
 
-class Difference(Struct, frozen=True, kw_only=True):
+class Difference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One difference.
 
     Parameters
@@ -119,7 +119,7 @@ class Difference(Struct, frozen=True, kw_only=True):
         return f"{mark} {self.path}: {self.before} -> {self.after}  [{self.kind}]"
 
 
-class SchemaDiff(Struct, frozen=True, kw_only=True):
+class SchemaDiff(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The differences between two versions of a contract.
 
     Parameters

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Column(Struct, frozen=True, tag="column", tag_field="kind"):
+class Column(Struct, frozen=True, forbid_unknown_fields=True, tag="column", tag_field="kind"):
     """A column of the data.
 
     Parameters
@@ -28,7 +28,7 @@ class Column(Struct, frozen=True, tag="column", tag_field="kind"):
     name: str
 
 
-class Member(Struct, frozen=True, tag="member", tag_field="kind"):
+class Member(Struct, frozen=True, forbid_unknown_fields=True, tag="member", tag_field="kind"):
     """A field of a struct.
 
     Parameters
@@ -43,7 +43,7 @@ class Member(Struct, frozen=True, tag="member", tag_field="kind"):
     name: str
 
 
-class Constant(Struct, frozen=True, tag="constant", tag_field="kind"):
+class Constant(Struct, frozen=True, forbid_unknown_fields=True, tag="constant", tag_field="kind"):
     """A value that is the same for every row.
 
     Parameters
@@ -58,7 +58,7 @@ class Constant(Struct, frozen=True, tag="constant", tag_field="kind"):
     value: Literal | None = None
 
 
-class Computed(Struct, frozen=True, tag="computed", tag_field="kind"):
+class Computed(Struct, frozen=True, forbid_unknown_fields=True, tag="computed", tag_field="kind"):
     """The value of SQL text, cast to a type.
 
     Parameters
@@ -73,7 +73,7 @@ class Computed(Struct, frozen=True, tag="computed", tag_field="kind"):
     type: DataType
 
 
-class Cast(Struct, frozen=True, tag="cast", tag_field="kind"):
+class Cast(Struct, frozen=True, forbid_unknown_fields=True, tag="cast", tag_field="kind"):
     """A value in another type; fails where the type cannot hold it.
 
     Parameters
@@ -91,7 +91,7 @@ class Cast(Struct, frozen=True, tag="cast", tag_field="kind"):
     checked: bool = False
 
 
-class Rebuild(Struct, frozen=True, tag="rebuild", tag_field="kind"):
+class Rebuild(Struct, frozen=True, forbid_unknown_fields=True, tag="rebuild", tag_field="kind"):
     """A struct put together anew, null where the old one is.
 
     Parameters
@@ -109,7 +109,7 @@ class Rebuild(Struct, frozen=True, tag="rebuild", tag_field="kind"):
     type: DataType
 
 
-class NotNull(Struct, frozen=True, tag="not_null", tag_field="kind"):
+class NotNull(Struct, frozen=True, forbid_unknown_fields=True, tag="not_null", tag_field="kind"):
     """A value that must not be null where `within` is not.
 
     Parameters
@@ -124,7 +124,7 @@ class NotNull(Struct, frozen=True, tag="not_null", tag_field="kind"):
     within: Expression | None = None
 
 
-class Exact(Struct, frozen=True, tag="exact", tag_field="kind"):
+class Exact(Struct, frozen=True, forbid_unknown_fields=True, tag="exact", tag_field="kind"):
     """A timestamp of nanoseconds in a type of microseconds, which must not lose any.
 
     Parameters

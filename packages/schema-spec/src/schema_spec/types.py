@@ -108,7 +108,7 @@ class DataType:
         return self.text
 
 
-class PrimitiveType(DataType, Struct, frozen=True, tag="primitive"):
+class PrimitiveType(DataType, Struct, frozen=True, forbid_unknown_fields=True, tag="primitive"):
     """A type without parameters.
 
     Parameters
@@ -134,7 +134,7 @@ class PrimitiveType(DataType, Struct, frozen=True, tag="primitive"):
         return self.name
 
 
-class DecimalType(DataType, Struct, frozen=True, tag="decimal"):
+class DecimalType(DataType, Struct, frozen=True, forbid_unknown_fields=True, tag="decimal"):
     """A decimal number.
 
     Parameters
@@ -163,7 +163,7 @@ class DecimalType(DataType, Struct, frozen=True, tag="decimal"):
         return f"decimal({self.precision},{self.scale})"
 
 
-class ArrayType(DataType, Struct, frozen=True, tag="array"):
+class ArrayType(DataType, Struct, frozen=True, forbid_unknown_fields=True, tag="array"):
     """A list of values of one type.
 
     Parameters
@@ -191,7 +191,7 @@ class ArrayType(DataType, Struct, frozen=True, tag="array"):
         return (self.element,)
 
 
-class MapType(DataType, Struct, frozen=True, tag="map"):
+class MapType(DataType, Struct, frozen=True, forbid_unknown_fields=True, tag="map"):
     """A map of keys, which are never null, to values.
 
     Parameters
@@ -223,7 +223,7 @@ class MapType(DataType, Struct, frozen=True, tag="map"):
         return (self.key, self.value)
 
 
-class SemanticType(DataType, Struct, frozen=True, tag="semantic"):
+class SemanticType(DataType, Struct, frozen=True, forbid_unknown_fields=True, tag="semantic"):
     """What values mean, over the type that stores them.
 
     Two columns of different semantic types hold things that must not be compared, whatever their storage.
