@@ -22,10 +22,14 @@ from schema_spec.types import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from schema_spec.columns import ColumnSpec
     from schema_spec.table import TableSpec
     from schema_spec.types import DataType
 
+# Where a contract read from a document keeps those of its columns that are not ordinary.
+SPECIAL = "_special"
 _FORMAT = "schema_spec/2"
 _NOTHING_MORE = (None,) * 5
 _Known = dict[int, object]  # by the identity of the type object, which the contract keeps alive
@@ -34,17 +38,26 @@ _Known = dict[int, object]  # by the identity of the type object, which the cont
 def identity_hash(spec: TableSpec) -> str:
     """Return the hexadecimal SHA-256 of the contract's canonical msgpack."""
     constraints = [_constraint(each) for each in spec.constraints]
-    payload = (_FORMAT, _columns(spec.columns, {}), sorted(spec.primary_key), spec.partition_by, constraints)
+    special: list[ColumnSpec] | None = spec.__dict__.get(SPECIAL)
+    if special is None:
+        special = _special(spec.columns)
+    columns = _columns(spec.columns, spec.column_names, special, {})
+    payload = (_FORMAT, columns, sorted(spec.primary_key), spec.partition_by, constraints)
     return hashlib.sha256(msgpack.encode(payload)).hexdigest()
 
 
-def _columns(columns: tuple[ColumnSpec, ...], known: _Known) -> tuple[object, ...]:
+def _special(columns: Sequence[ColumnSpec]) -> list[ColumnSpec]:
+    return [column for column in columns if column.metadata is not EMPTY]
+
+
+def _columns(
+    columns: Sequence[ColumnSpec], names: Sequence[str], special: Sequence[ColumnSpec], known: _Known
+) -> tuple[object, ...]:
     """Return names, types and nullability, and what only few columns have besides, by name."""
     kinds = [column.type for column in columns]
     types = [kind.name if type(kind) is PrimitiveType else _type(kind, known) for kind in kinds]
-    special = [column for column in columns if column.metadata is not EMPTY]
     more = [(column.name, *each) for column in special if (each := _more(column)) != _NOTHING_MORE]
-    return ([column.name for column in columns], types, [column.nullable for column in columns], more)
+    return (names, types, [column.nullable for column in columns], more)
 
 
 def _more(column: ColumnSpec) -> tuple[object, ...]:
@@ -75,7 +88,8 @@ def _meaning(kind: DataType, known: _Known) -> object:
     if isinstance(kind, MapType):
         return ("map", _type(kind.key, known), _type(kind.value, known), kind.value_contains_null)
     if isinstance(kind, StructType):
-        return ("struct", _columns(kind.fields, known))
+        names = [field.name for field in kind.fields]
+        return ("struct", _columns(kind.fields, names, _special(kind.fields), known))
     if isinstance(kind, SemanticType):
         return ("semantic", kind.name, _type(kind.storage, known))
     return kind.text

@@ -9,6 +9,7 @@ from msgspec.structs import force_setattr
 
 from schema_spec._column_checks import as_mapping, check_distinct
 from schema_spec._frozen import EMPTY, FrozenDict
+from schema_spec._identity import SPECIAL
 from schema_spec._text import is_name, is_text
 from schema_spec.columns import CheckedColumns, ColumnSpec, StructType
 from schema_spec.constraints import AcceptedValues, Check, Constraint, Range, canonical_constraint
@@ -34,6 +35,7 @@ def check_table(spec: TableSpec) -> None:
         _text(spec.comment, "comment")
     numbered = [each for each in _columns(spec) if each.field_id is not None or type(each.type) not in _FLAT]
     names = check_distinct(spec.columns, "columns")
+    _kept(spec)["column_names"] = tuple(names)
     if numbered:
         _check_ids(numbered)
     if spec.evolution not in POLICIES:
@@ -96,12 +98,18 @@ def _columns(spec: TableSpec) -> Sequence[ColumnSpec]:
     given: object = spec.columns
     if isinstance(given, CheckedColumns):
         force_setattr(spec, "columns", given.columns)
+        _kept(spec)[SPECIAL] = given.special
         return given.special
     columns = _sequence(given, "columns")
     for wrong in set(map(type, columns)) - {ColumnSpec}:
         raise _wrong("columns", wrong.__name__, "ColumnSpec objects only")
     force_setattr(spec, "columns", columns)
     return columns
+
+
+def _kept(spec: TableSpec) -> dict[str, object]:
+    """Return where a contract keeps what is computed from its fields."""
+    return cast("dict[str, object]", spec.__dict__)
 
 
 def _check_ids(columns: Sequence[ColumnSpec]) -> None:

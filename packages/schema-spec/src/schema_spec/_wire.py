@@ -134,7 +134,7 @@ def _decode(document: object, form: str, read: _Read) -> TableSpec:
         raise _unreadable(error, document, form) from None
     return TableSpec(
         found.name,
-        checked(found.columns, "columns"),  # pyright: ignore[reportArgumentType] taken apart by TableSpec
+        cast("Any", checked(found.columns, "columns")),  # taken apart by TableSpec
         found.primary_key,
         found.partition_by,
         found.constraints,  # pyright: ignore[reportArgumentType] checked by TableSpec

@@ -133,7 +133,7 @@ class TableSpec(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         """The columns by name."""
         return {column.name: column for column in self.columns}
 
-    @property
+    @cached_property
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns, in order."""
         return tuple(column.name for column in self.columns)
