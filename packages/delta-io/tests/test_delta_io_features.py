@@ -6,6 +6,8 @@ import pyarrow as pa
 import pytest
 from delta_io_log import add, commit, field, metadata, protocol
 from deltalake import DeltaTable
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from delta_io import (
     CdfPolicy,
@@ -121,11 +123,51 @@ def test_append_only_tables_refuse_deletions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "feature", ["typeWidening", "inCommitTimestamp", "columnMapping", "rowTracking", "nope"]
+    "feature", ["typeWidening", "inCommitTimestamp", "identityColumns", "rowTracking", "nope"]
 )
 def test_features_that_cannot_be_enabled(tmp_path, feature):
     with pytest.raises(UnsupportedError, match=feature):
         made(tmp_path).enable(feature)
+
+
+ENABLED = ("appendOnly", "changeDataFeed", "columnMapping", "deletionVectors", "timestampNtz", "v2Checkpoint")
+SEQUENCES = st.lists(st.sampled_from(ENABLED), unique=True, min_size=1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(features=SEQUENCES, feed=st.booleans(), checked=st.booleans())
+def test_features_enabled_one_after_the_other(tmp_path_factory, features, feed, checked):
+    columns = [ColumnSpec("id", "long"), ColumnSpec("a", "array<struct<b: map<string, struct<c: long>>>>")]
+    spec = TableSpec("t", columns, constraints={"c": "id > 0"} if checked else {})
+    folder = tmp_path_factory.mktemp("features") / "t"
+    table = Table.create(folder, spec, policy=WritePolicy(cdf=CdfPolicy(enabled=feed)))
+    values = [{"id": each, "a": [{"b": [("k", {"c": each})]}]} for each in (1, 2)]
+    rows = pa.Table.from_pylist(values, spec.to_arrow())
+    table.write(rows)
+    had = table.snapshot().protocol.features_to_write
+    for feature in features:
+        done = table.enable(feature, metadata={"why": feature})
+        if done.operation != "NONE":
+            assert table.commit_info(done.version).metadata["why"] == feature
+        assert table.enable(feature).operation == "NONE"
+    protocol_now, properties = table.snapshot().protocol, table.snapshot().properties
+    assert protocol_now.features_to_write >= {*had, *features}
+    assert "variantType" not in protocol_now.features_to_write
+    assert protocol_now.features_to_read <= protocol_now.features_to_write
+    assert ("delta.enableDeletionVectors" in properties) == ("deletionVectors" in features)
+    assert (table.snapshot().column_mapping == "name") == ("columnMapping" in features)
+    again = Table(folder)
+    assert again.snapshot().table_id == table.snapshot().table_id
+    again.write(rows)
+    if "appendOnly" not in features:
+        again.update({"id": "id + 10"}, "id = 1")
+        again.delete("id = 2")
+        assert again.snapshot().to_reader(["id"]).read_all()["id"].to_pylist() == [11, 11]
+    else:
+        assert bag(again.snapshot().to_reader().read_all()) == bag(pa.concat_tables([rows, rows]))
+    again.checkpoint()
+    kept = Table(folder).snapshot().to_reader().read_all()
+    assert bag(kept) == bag(again.snapshot().to_reader().read_all())
 
 
 def test_column_mapping_from_the_start(tmp_path):

@@ -18,7 +18,7 @@ from deltalake import DeltaTable, Schema
 
 from delta_io._log import LOG
 from delta_io._map_errors import mapped
-from delta_io.errors import TableExistsError, UnsupportedError
+from delta_io.errors import ConflictError, TableExistsError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -108,8 +108,16 @@ def _create_local(
 
 def commit_first(location: Location, actions: Iterable[Json]) -> None:
     """Commit version 0 of a local table, or raise `TableExistsError` where there is a table already."""
+    (Path(location.uri) / LOG).mkdir(parents=True, exist_ok=True)
+    try:
+        commit_version(location, 0, actions)
+    except ConflictError:
+        raise _exists_already(location) from None
+
+
+def commit_version(location: Location, version: int, actions: Iterable[Json]) -> None:
+    """Commit a version of a local table, or raise `ConflictError` when another writer came first."""
     log = Path(location.uri) / LOG
-    log.mkdir(parents=True, exist_ok=True)
     pending = log / f"_commit_{uuid4()}.json.tmp"
     try:
         with pending.open("x", encoding="utf-8") as file:
@@ -117,9 +125,13 @@ def commit_first(location: Location, actions: Iterable[Json]) -> None:
                 file.write(json.dumps(action, separators=(",", ":"), ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.link(pending, log / _FIRST)
+        os.link(pending, log / f"{version:020}.json")
     except FileExistsError:
-        raise _exists_already(location) from None
+        raise ConflictError(
+            f"version {version} of {location.shown!r} is taken",
+            "another writer came first",
+            "Read the newest version and try again.",
+        ) from None
     finally:
         pending.unlink(missing_ok=True)
 

@@ -1,22 +1,38 @@
-"""How protocol features are enabled, without losing those that a legacy protocol version stands for."""
+"""How protocol features are enabled, without losing those that a legacy protocol version stands for.
+
+On a local file system the commit is made here: deltalake cannot enable column mapping, and asks for variants
+as well whenever it sets a property of a table that names its features.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, get_args
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, TableFeatures
 
 from delta_io import _operations
-from delta_io.errors import UnsupportedError
+from delta_io._creation import commit_version
+from delta_io._replay import load
+from delta_io.errors import ConflictError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from delta_io._commit import Operation
+    from delta_io._replay import State
     from delta_io.features import Protocol
+    from delta_io.snapshot import Snapshot
+    from delta_io.storage import Location
 
 Feature = Literal[
-    "appendOnly", "changeDataFeed", "deletionVectors", "timestampNtz", "v2Checkpoint", "variantType"
+    "appendOnly",
+    "changeDataFeed",
+    "columnMapping",
+    "deletionVectors",
+    "timestampNtz",
+    "v2Checkpoint",
+    "variantType",
 ]
 
 # deltalake names a legacy feature only if it is told to, so a table would lose it on its way to named ones.
@@ -27,20 +43,27 @@ _FEATURES: Final = {
     "columnMapping": TableFeatures.ColumnMapping,
     "deletionVectors": TableFeatures.DeletionVectors,
     "generatedColumns": TableFeatures.GeneratedColumns,
-    "identityColumns": TableFeatures.IdentityColumns,
     "invariants": TableFeatures.Invariants,
     "timestampNtz": TableFeatures.TimestampWithoutTimezone,
     "v2Checkpoint": TableFeatures.V2Checkpoint,
     "variantType": TableFeatures.VariantType,
 }
-# Features that a property switches on, in tables of legacy protocol versions too.
-_PROPERTIES: Final = {
+# Properties that a feature is switched on by.
+_PROPERTIES: Final[dict[str, dict[str, str]]] = {
     "appendOnly": {"delta.appendOnly": "true"},
     "changeDataFeed": {"delta.enableChangeDataFeed": "true"},
+    "columnMapping": {"delta.columnMapping.mode": "name"},
+    "deletionVectors": {"delta.enableDeletionVectors": "true"},
 }
+# Features of writers alone, and the legacy version that stands for each.
+_OF_WRITERS: Final = {"appendOnly": 2, "changeDataFeed": 4}
+_UNWRITABLE: Final = frozenset(("identityColumns", "inCommitTimestamp", "rowTracking", "typeWidening"))
+_NAMED_READER: Final = 3
+_NAMED_WRITER: Final = 7
+Json = dict[str, Any]
 
 
-def enabling(feature: Feature, protocol: Protocol, properties: Mapping[str, str]) -> Operation:
+def enabling(feature: Feature, snapshot: Snapshot, location: Location) -> Operation:
     """Return the operation that enables a feature."""
     if feature not in get_args(Feature):
         raise UnsupportedError(
@@ -48,19 +71,107 @@ def enabling(feature: Feature, protocol: Protocol, properties: Mapping[str, str]
             "deltalake cannot write it" if str(feature) in _UNWRITABLE else "there is no such feature",
             f"Features that can be: {', '.join(get_args(Feature))}.",
         )
-    wanted = _PROPERTIES.get(feature)
-    if wanted is not None:
-        return _nothing if wanted.items() <= properties.items() else _operations.set_properties(wanted)
-    if feature in protocol.features_to_write:
+    on = _PROPERTIES.get(feature, {}).items() <= snapshot.properties.items()
+    mapped = feature == "columnMapping" and snapshot.column_mapping != "none"
+    if mapped or (on and feature in snapshot.protocol.features_to_write):
         return _nothing
-    names = sorted({feature, *protocol.features_to_write})
-    return _operations.add_features([_FEATURES[name] for name in names if name in _FEATURES])
-
-
-_UNWRITABLE: Final = frozenset(
-    ("columnMapping", "identityColumns", "inCommitTimestamp", "rowTracking", "typeWidening")
-)
+    return _local(feature, location) if location.local else _remote(feature, snapshot.protocol, location)
 
 
 def _nothing(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
     del handle, commit, hooks
+
+
+def _remote(feature: Feature, protocol: Protocol, location: Location) -> Operation:
+    named = protocol.min_writer_version >= _NAMED_WRITER
+    if feature == "columnMapping" or (named and feature in _OF_WRITERS):
+        raise UnsupportedError(
+            f"feature {feature!r} cannot be enabled at {location.shown!r}",
+            "deltalake cannot do it alone" if named else "deltalake cannot do it",
+            "Ask for it when the table is created, or enable it by another engine.",
+        )
+    if feature in _OF_WRITERS:
+        return _operations.set_properties(_PROPERTIES[feature])
+    names = sorted({feature, *protocol.features_to_write})
+    return _operations.add_features([_FEATURES[name] for name in names if name in _FEATURES])
+
+
+def _local(feature: Feature, location: Location) -> Operation:
+    def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
+        del hooks
+        version = handle.version()
+        state = load(location, version)
+        if state is None:
+            raise ConflictError(f"version {version} of {location.shown!r} is gone", "the table was replaced")
+        commit_info = {
+            "timestamp": int(time.time() * 1000),
+            "operation": "ENABLE FEATURE",
+            "operationParameters": {"feature": feature},
+            **(commit.custom_metadata or {}),
+        }
+        created = handle.metadata().created_time
+        actions = [{"commitInfo": commit_info}, *_changed(feature, state, created)]
+        commit_version(location, version + 1, actions)
+        handle.update_incremental()
+
+    return operation
+
+
+def _changed(feature: Feature, state: State, created: int | None) -> Iterator[Json]:
+    """Yield the table's protocol and metadata with a feature on."""
+    metadata = state.metadata
+    schema: Json = json.loads(metadata.schema_string)
+    configuration = {**metadata.configuration, **_PROPERTIES.get(feature, {})}
+    if feature == "columnMapping":
+        schema["fields"], most = _mapped(schema["fields"], 0)
+        configuration["delta.columnMapping.maxColumnId"] = str(most)
+    yield {"protocol": _protocol(feature, state.protocol)}
+    yield {
+        "metaData": {
+            "id": metadata.id,
+            "name": metadata.name,
+            "description": metadata.description,
+            "format": {"provider": "parquet", "options": {}},
+            "schemaString": json.dumps(schema, separators=(",", ":"), ensure_ascii=False),
+            "partitionColumns": metadata.partition_columns,
+            "createdTime": created,
+            "configuration": configuration,
+        }
+    }
+
+
+def _protocol(feature: Feature, protocol: Protocol) -> Json:
+    legacy = protocol.min_writer_version < _NAMED_WRITER
+    if feature in _OF_WRITERS and legacy:
+        writer = max(protocol.min_writer_version, _OF_WRITERS[feature])
+        return {"minReaderVersion": protocol.min_reader_version, "minWriterVersion": writer}
+    writers = {*protocol.features_to_write, feature}
+    named: Json = {"minReaderVersion": protocol.min_reader_version, "minWriterVersion": _NAMED_WRITER}
+    if feature not in _OF_WRITERS or protocol.min_reader_version >= _NAMED_READER:
+        readers = {*protocol.features_to_read, *(() if feature in _OF_WRITERS else (feature,))}
+        named |= {"minReaderVersion": _NAMED_READER, "readerFeatures": sorted(readers)}
+        writers |= readers
+    return named | {"writerFeatures": sorted(writers)}
+
+
+def _mapped(fields: list[Json], last: int) -> tuple[list[Json], int]:
+    """Return fields with ids, and the names that they have in files that are there; and the last id."""
+    found: list[Json] = []
+    for field in fields:
+        last += 1
+        own = {"delta.columnMapping.id": last, "delta.columnMapping.physicalName": field["name"]}
+        kind, last = _mapped_type(field["type"], last)
+        found.append({**field, "type": kind, "metadata": {**field.get("metadata", {}), **own}})
+    return found, last
+
+
+def _mapped_type(kind: Any, last: int) -> tuple[Any, int]:
+    if not isinstance(kind, dict):
+        return kind, last
+    mapped: Json = dict(kind)
+    if mapped["type"] == "struct":
+        mapped["fields"], last = _mapped(mapped["fields"], last)
+    for part in ("elementType", "keyType", "valueType"):
+        if part in mapped:
+            mapped[part], last = _mapped_type(mapped[part], last)
+    return mapped, last

@@ -374,9 +374,10 @@ class Mutations:
         Parameters
         ----------
         feature : str
-            ``changeDataFeed``, ``appendOnly`` (which also refuses deletions from then on),
-            ``deletionVectors``, ``v2Checkpoint``, ``timestampNtz`` or ``variantType``. Column mapping can be
-            asked for when a table is created, as property ``delta.columnMapping.mode``.
+            ``changeDataFeed``; ``appendOnly``, which also refuses deletions from then on; ``columnMapping``
+            by name, where columns keep the names they have in the files (on local tables; elsewhere it can be
+            asked for when a table is created, as property ``delta.columnMapping.mode``);
+            ``deletionVectors``, ``v2Checkpoint``, ``timestampNtz`` or ``variantType``.
         metadata, expected_version
             As in `write`.
 
@@ -393,7 +394,7 @@ class Mutations:
             When another writer came first.
         """
         snapshot = self._to_write()
-        operation = enabling(feature, snapshot.protocol, snapshot.properties)
+        operation = enabling(feature, snapshot, self._location)
         request = self._request(
             "enabling a feature of", snapshot.spec, {}, metadata=metadata, expected_version=expected_version
         )
