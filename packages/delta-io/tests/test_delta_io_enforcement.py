@@ -15,6 +15,7 @@ from delta_io import (
     CdfPolicy,
     ColumnPolicy,
     ConstraintError,
+    OptionError,
     SchemaMismatchError,
     Table,
     UnsupportedError,
@@ -168,7 +169,7 @@ def test_generated_columns(tmp_path):
 def test_an_expression_that_cannot_be_computed_here(tmp_path):
     generated = {"delta.generationExpression": "spark_only(id)"}
     table = by_hand(tmp_path, field("id", "long"), field("g", "long", **generated))
-    with pytest.raises(UnsupportedError, match="Give values of the generated columns"):
+    with pytest.raises(UnsupportedError, match="Give values of generated columns"):
         table.write(pa.table({"id": [1]}))
 
 
@@ -301,3 +302,23 @@ def test_generated_columns_follow_updates_and_merges(tmp_path_factory, new, old)
     check()
     table.merge(pa.table({"key": keys, "a": keys}), on="key")
     check()
+
+
+def test_replaced_columns_still_fit_partitions_and_constraints(tmp_path):
+    spec = TableSpec("t", [ID, ColumnSpec("p", "string")], partition_by=["p"], constraints={"c": "id > 0"})
+    table = Table.create(tmp_path / "t", spec)
+    for data, error in (({"id": [1]}, SchemaMismatchError), ({"p": ["x"]}, UnsupportedError)):
+        with pytest.raises(error):
+            table.write(pa.table(data), mode="overwrite", replace_schema=True)
+    done = table.write(pa.table({"id": [1], "p": ["x"], "new": [1.5]}), mode="overwrite", replace_schema=True)
+    assert (done.rows, table.snapshot().partition_by) == (1, ("p",))
+    with pytest.raises(ConstraintError):
+        table.write(pa.table({"id": [-1], "p": ["x"]}))
+
+
+@pytest.mark.parametrize("key", ["txnId", "operation"])
+def test_metadata_that_commits_have_of_their_own(tmp_path, key):
+    table = Table.create(tmp_path / "t", TableSpec("t", [ID]))
+    with pytest.raises(OptionError, match=key):
+        table.write(pa.table({"id": [1]}), metadata={key: "mine"})
+    assert table.snapshot().version == 0

@@ -178,6 +178,8 @@ def run(
     operation: Operation,
 ) -> tuple[Commit, DeltaTable | None]:
     """Run an operation until it is committed; return the report, and a handle that stands at its version."""
+    if request.metadata and _log.MARK in request.metadata:
+        raise OptionError(f"metadata has a key {_log.MARK!r}", "each commit has its own", "Rename the key.")
     attempts = _Attempts(policy.retry, request)
     while True:
         mark = str(uuid4())

@@ -33,6 +33,8 @@ _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
     ("rows failed validation check", errors.ConstraintError, "Correct or leave out those rows."),
     ("MERGE matched a target row", errors.ConstraintError, "Make the keys of the source distinct."),
     ("violates", errors.ConstraintError, "Correct or leave out those rows."),
+    ("Partition column(s) not found", errors.SchemaMismatchError, "Give the table's partition columns."),
+    ("custom_metadata key", errors.OptionError, "Give the metadata another key."),
     ("sql parser error", errors.PredicateError, "Check the SQL text."),
     ("No field named", errors.PredicateError, "Check the column names."),
     ("Unsupported table features", errors.UnsupportedError, "Use an engine that knows these features."),
@@ -106,7 +108,8 @@ def _own_text(
 ) -> errors.DeltaIoError | None:
     """Return the error for SQL text that comes from the table: a write is given none."""
     if kind is errors.PredicateError and doing == "writing":
-        return errors.UnsupportedError(what, found, "Give values of the generated columns.")
+        fix = "Give values of generated columns, and keep the columns that constraints are about."
+        return errors.UnsupportedError(what, found, fix)
     return None
 
 
