@@ -16,6 +16,7 @@ from delta_io import (
     ColumnPolicy,
     ConstraintError,
     OptionError,
+    PredicateError,
     SchemaMismatchError,
     Table,
     UnsupportedError,
@@ -322,3 +323,21 @@ def test_metadata_that_commits_have_of_their_own(tmp_path, key):
     with pytest.raises(OptionError, match=key):
         table.write(pa.table({"id": [1]}), metadata={key: "mine"})
     assert table.snapshot().version == 0
+
+
+@pytest.mark.parametrize(
+    "predicate", ["id IN (0, 2) AND id NOT IN (1, NULL)", "NOT id in (1,null) and id in (0)"]
+)
+def test_lists_that_the_engine_joins_wrongly(tmp_path, predicate):
+    table = Table.create(tmp_path / "t", TableSpec("t", [ID]))
+    table.write(pa.table({"id": [0, 1, 2]}))
+    for way in (
+        lambda: table.delete(predicate),
+        lambda: table.update({"id": "9"}, predicate),
+        lambda: table.write(pa.table({"id": [0]}), mode="overwrite", predicate=predicate),
+    ):
+        with pytest.raises(PredicateError, match="NULL"):
+            way()
+    assert table.delete("id IN (0, 1) AND id NOT IN (1, 7)").rows == 1
+    assert table.delete("id IN (1, 5, NULL)").rows == 1
+    assert rows(table) == [{"id": 2}]

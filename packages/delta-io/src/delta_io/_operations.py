@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from deltalake import (
     CommitProperties,
@@ -16,11 +17,15 @@ from deltalake import (
 from msgspec import Struct
 
 from delta_io._read import quote
-from delta_io.errors import OptionError
+from delta_io.errors import OptionError, PredicateError
 
 if TYPE_CHECKING:
     from delta_io._align import Aligned
     from delta_io._commit import Operation
+
+_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
+_LIST: Final = re.compile(r"\bIN\s*\(([^()]*)\)", re.IGNORECASE)
+_NULL: Final = re.compile(r"\bNULL\b", re.IGNORECASE)
 
 
 class Writing(Struct, frozen=True, kw_only=True):
@@ -32,8 +37,20 @@ class Writing(Struct, frozen=True, kw_only=True):
     target_file_bytes: int | None = None
 
 
+def check_lists(predicate: str | None) -> None:
+    """Raise where the engine is known to be wrong: it drops the NULL of a list that it joins to another."""
+    lists = _LIST.findall(_TEXT.sub("''", predicate or ""))
+    if len(lists) > 1 and any(_NULL.search(each) for each in lists):
+        raise PredicateError(
+            "the predicate has a list with NULL beside another list",
+            "the engine would take other rows than it says",
+            "Leave NULL out: IN is the same without it, and NOT IN with it holds for no row.",
+        )
+
+
 def check_mode(mode: str, predicate: str | None, *, replace_schema: bool) -> None:
     """Raise when the arguments of a write contradict each other."""
+    check_lists(predicate)
     if mode not in ("append", "overwrite", "error"):
         raise OptionError(f"unknown mode {mode!r}", fix="Use append, overwrite or error.")
     if predicate is not None and mode != "overwrite":
@@ -71,6 +88,7 @@ def write(aligned: Aligned, writing: Writing, properties: WriterProperties) -> O
 
 def delete(predicate: str | None, properties: WriterProperties) -> Operation:
     """Return the operation that deletes rows."""
+    check_lists(predicate)
 
     def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
         handle.delete(
@@ -85,6 +103,7 @@ def delete(predicate: str | None, properties: WriterProperties) -> Operation:
 
 def update(updates: Mapping[str, str], predicate: str | None, properties: WriterProperties) -> Operation:
     """Return the operation that updates rows."""
+    check_lists(predicate)
     if not updates:
         raise OptionError("nothing is to be updated", fix="Name at least one column and its new value.")
 
