@@ -331,6 +331,7 @@ def test_metadata_that_commits_have_of_their_own(tmp_path, key):
 def test_lists_that_the_engine_joins_wrongly(tmp_path, predicate):
     table = Table.create(tmp_path / "t", TableSpec("t", [ID]))
     table.write(pa.table({"id": [0, 1, 2]}))
+    assert table.snapshot().to_reader(predicate=predicate).read_all().num_rows == 0
     for way in (
         lambda: table.delete(predicate),
         lambda: table.update({"id": "9"}, predicate),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from deltalake import (
     CommitProperties,
@@ -16,16 +15,13 @@ from deltalake import (
 )
 from msgspec import Struct
 
+from delta_io._predicate import joins_null
 from delta_io._read import quote
 from delta_io.errors import OptionError, PredicateError
 
 if TYPE_CHECKING:
     from delta_io._align import Aligned
     from delta_io._commit import Operation
-
-_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
-_LIST: Final = re.compile(r"\bIN\s*\(([^()]*)\)", re.IGNORECASE)
-_NULL: Final = re.compile(r"\bNULL\b", re.IGNORECASE)
 
 
 class Writing(Struct, frozen=True, kw_only=True):
@@ -39,8 +35,7 @@ class Writing(Struct, frozen=True, kw_only=True):
 
 def check_lists(predicate: str | None) -> None:
     """Raise where the engine is known to be wrong: it drops the NULL of a list that it joins to another."""
-    lists = _LIST.findall(_TEXT.sub("''", predicate or ""))
-    if len(lists) > 1 and any(_NULL.search(each) for each in lists):
+    if predicate is not None and joins_null(predicate):
         raise PredicateError(
             "the predicate has a list with NULL beside another list",
             "the engine would take other rows than it says",

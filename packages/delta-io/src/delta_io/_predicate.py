@@ -26,6 +26,10 @@ _KEYWORDS: Final = frozenset(
     {"and", "or", "not", "in", "is", "null", "between", "true", "false", "like", "case", "cast"}
 )
 
+_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
+_LIST: Final = re.compile(r"\bIN\s*\(([^()]*)\)", re.IGNORECASE)
+_NULL: Final = re.compile(r"\bNULL\b", re.IGNORECASE)
+
 Value = bool | int | float | Decimal | str | date | datetime | bytes
 
 
@@ -330,3 +334,9 @@ def _typed_text(value: str, kind: pa.DataType) -> Value:
         zone = UTC if kind.tz else None
         return parsed.astimezone(zone) if parsed.tzinfo and zone else parsed.replace(tzinfo=zone)
     raise ValueError(value)
+
+
+def joins_null(text: str) -> bool:
+    """Tell whether a list with NULL stands beside another list: engines join them, and drop the NULL."""
+    lists = _LIST.findall(_TEXT.sub("''", text))
+    return len(lists) > 1 and any(_NULL.search(each) for each in lists)

@@ -13,7 +13,7 @@ from deltalake import QueryBuilder
 from delta_io._compute import pc
 from delta_io._map_errors import mapped
 from delta_io._places import decode_paths, placed
-from delta_io._predicate import parse
+from delta_io._predicate import joins_null, parse
 from delta_io._replay import rows_of
 from delta_io._rows import Layout, adapt, open_parquet, read_rows
 from delta_io.errors import DeltaIoError, OptionError, SchemaMismatchError
@@ -62,7 +62,8 @@ def read_snapshot(
     """Return the rows of a snapshot that satisfy a predicate."""
     chosen = choose(snapshot.schema, columns)
     shown = pa.schema([field.with_nullable(True) for field in chosen], chosen.metadata)
-    if why_by_file(snapshot, location, chosen if predicate is None else snapshot.schema) is not None:
+    reason = why_by_file(snapshot, location, chosen if predicate is None else snapshot.schema)
+    if reason is not None or (predicate is not None and joins_null(predicate)):
         batches = _file_batches(snapshot, location, files, shown, predicate)
         return pa.RecordBatchReader.from_batches(shown, batches)
     names = ", ".join(quote(name) for name in shown.names)
