@@ -18,6 +18,7 @@ pub enum Code {
     FunctionUnknown,
     Internal,
     Interrupted,
+    Limit,
     NotAllowed,
     Plan,
     PlanBytes,
@@ -28,6 +29,7 @@ pub enum Code {
     Storage,
     StreamConsumed,
     TableUnknown,
+    Timeout,
     Type,
     Unsupported,
 }
@@ -44,6 +46,7 @@ impl Code {
             Self::FunctionUnknown => "engine-function-unknown",
             Self::Internal => "engine-internal",
             Self::Interrupted => "engine-interrupted",
+            Self::Limit => "engine-limit",
             Self::NotAllowed => "engine-not-allowed",
             Self::Plan => "engine-plan",
             Self::PlanBytes => "engine-plan-bytes",
@@ -54,6 +57,7 @@ impl Code {
             Self::Storage => "engine-storage",
             Self::StreamConsumed => "engine-stream-consumed",
             Self::TableUnknown => "engine-table-unknown",
+            Self::Timeout => "engine-timeout",
             Self::Type => "engine-type",
             Self::Unsupported => "engine-unsupported",
         }

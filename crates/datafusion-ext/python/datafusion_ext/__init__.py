@@ -10,11 +10,20 @@ from __future__ import annotations
 from importlib.metadata import version as _installed_version
 
 from datafusion_ext import _native
-from datafusion_ext._native import DATAFUSION_VERSION, DeltaScan, Engine, Query, TableHandles
+from datafusion_ext._native import DATAFUSION_VERSION, DeltaScan, Engine, Prepared, Query, TableHandles
 from datafusion_ext._native import __version__ as _compiled_version
 from datafusion_ext.errors import EngineError
 
-__all__ = ["DATAFUSION_VERSION", "DeltaScan", "Engine", "EngineError", "Query", "TableHandles", "__version__"]
+__all__ = [
+    "DATAFUSION_VERSION",
+    "DeltaScan",
+    "Engine",
+    "EngineError",
+    "Prepared",
+    "Query",
+    "TableHandles",
+    "__version__",
+]
 
 __version__ = _installed_version("datafusion-ext")
 

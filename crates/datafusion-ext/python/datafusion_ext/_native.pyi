@@ -229,6 +229,14 @@ class Engine:
         Query
             Its runs fail with ``engine-callback`` if `opener` raises; the exception is the error's cause.
         """
+    def prepare(self, query: str, *, allow_dml: bool = False) -> Prepared:
+        """Plan one statement with open parameters, over the tables as they are registered now.
+
+        Raises
+        ------
+        EngineError
+            As `sql`; ``engine-unsupported`` for definitions and statements that change the session.
+        """
     def functions(self) -> list[str]:
         """Return the names of all functions that SQL can call, sorted."""
     def remove_functions(self, names: Sequence[str]) -> None:
@@ -237,6 +245,16 @@ class Engine:
         """Return for each cache its ``limit_bytes``, ``entries``, ``bytes`` and ``hits``."""
     def settings(self) -> dict[str, str]:
         """Return all settings that have a value."""
+
+@final
+class Prepared:
+    """A statement that is planned once and run with many values."""
+
+    @property
+    def parameters(self) -> _ArrowSchema:
+        """A field for each parameter, sorted by name, with the type that the plan gives it, or null."""
+    def bind(self, params: _ArrowStream | None = None) -> Query:
+        """Put values in the place of the parameters; `params` is as for `Engine.sql`."""
 
 @final
 class Query:
@@ -273,6 +291,8 @@ class Query:
         """The latest run as far as it has come: moments and times in nanoseconds."""
     def watch(self, watcher: Callable[[_Run], None] | None) -> None:
         """Have each stream that is taken from here on reported when it ends, by the thread that ends it."""
+    def limit(self, *, timeout_seconds: float | None = None, max_rows: int | None = None) -> None:
+        """Limit every run from here on; a run beyond it ends with ``engine-timeout`` or ``engine-limit``."""
     def metrics(self) -> dict[str, int]:
         """Return figures of the latest run, added up over operators by name; times in nanoseconds."""
     def cancel(self) -> None:

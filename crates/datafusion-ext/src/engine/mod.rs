@@ -4,9 +4,11 @@ mod caches;
 mod functions;
 mod information_schema;
 mod insert;
+mod limits;
 mod metrics;
 mod nested;
 mod output;
+mod prepared;
 mod progress;
 mod query;
 mod runtime;
@@ -37,7 +39,9 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 pub use caches::{CacheFill, CacheLimits};
 pub use functions::{Made, ScanView, TableMaker};
 pub use insert::Writer;
+pub use limits::{Guard, RunLimits};
 pub use output::{OnEnd, ResultReader, keep_views, without_views};
+pub use prepared::Prepared;
 pub use progress::{Outcome, Progress, SharedProgress};
 pub use query::{Explanation, Query, Running};
 pub use runtime::{Interrupt, NeverInterrupted, run, runtime};
@@ -250,7 +254,10 @@ impl Engine {
         }
         let plan = match plan {
             LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) => {
-                self.context.execute_logical_plan(plan).await?.into_unoptimized_plan()
+                let outcome = self.context.execute_logical_plan(plan).await?.into_unoptimized_plan();
+                // EXECUTE stands for a plan that was made under another policy, perhaps.
+                allowed.check_plan(&outcome)?;
+                outcome
             }
             query => query,
         };
@@ -287,6 +294,12 @@ impl Engine {
         let source = provider_as_source(tables::opened_table(schema, open)?);
         let plan = LogicalPlanBuilder::scan("stream", source, None)?.build()?;
         Ok(Query::new(self.context.state(), plan))
+    }
+
+    /// Plan a SQL text with open parameters.
+    pub async fn prepare(&self, query: &str, allowed: Allowed) -> Result<Prepared> {
+        let plan = statement::plan(&self.planning_state(query), query, allowed).await?;
+        Prepared::new(self.context.clone(), plan)
     }
 
     /// Names of all functions that SQL can call, sorted.

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 
 use super::progress::{Outcome, SharedProgress};
+use super::limits::Guard;
 use super::runtime::{Interrupt, block_on};
 use crate::error::{Code, EngineError, Result};
 
@@ -92,6 +93,7 @@ pub struct ResultReader {
     stream: Option<SendableRecordBatchStream>,
     cancelled: watch::Receiver<u64>,
     interrupt: Box<dyn Interrupt>,
+    guard: Guard,
     progress: SharedProgress,
     on_end: Option<OnEnd>,
 }
@@ -101,11 +103,12 @@ impl ResultReader {
         stream: SendableRecordBatchStream,
         cancelled: watch::Receiver<u64>,
         interrupt: Box<dyn Interrupt>,
+        guard: Guard,
         progress: SharedProgress,
         on_end: OnEnd,
     ) -> Self {
         let schema = Arc::new(without_views(&stream.schema()));
-        Self { schema, stream: Some(stream), cancelled, interrupt, progress, on_end: Some(on_end) }
+        Self { schema, stream: Some(stream), cancelled, interrupt, guard, progress, on_end: Some(on_end) }
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -120,6 +123,7 @@ impl ResultReader {
         let Some(stream) = self.stream.as_mut() else {
             return Ok(None);
         };
+        self.guard.check_time()?;
         let cancelled = &mut self.cancelled;
         let next = async {
             tokio::select! {
@@ -129,8 +133,13 @@ impl ResultReader {
                 next = stream.next() => Ok(next),
             }
         };
-        match block_on(next, self.interrupt.as_ref())?? {
-            Some(batch) => Ok(Some(plain_batch(&batch?, &self.schema)?)),
+        let waited = block_on(next, &self.guard.watching(self.interrupt.as_ref()));
+        match self.guard.explained(waited)?? {
+            Some(batch) => {
+                let batch = batch?;
+                self.guard.count(batch.num_rows())?;
+                Ok(Some(plain_batch(&batch, &self.schema)?))
+            }
             None => Ok(None),
         }
     }

@@ -10,6 +10,7 @@ use super::arrow::{PyArrowSchema, import_schema, import_stream};
 use super::callbacks;
 use super::errors::IntoPython;
 use super::plan::PyTableHandles;
+use super::prepared::PyPrepared;
 use super::query::PyQuery;
 use super::scan::PyDeltaScan;
 use super::signals::wait;
@@ -130,10 +131,7 @@ impl PyEngine {
         allow_dml: bool,
         allow_statements: bool,
     ) -> PyResult<PyQuery> {
-        let parameters = match params {
-            None => None,
-            Some(params) => Some(parameter_values(import_stream(params)?).into_python(py)?),
-        };
+        let parameters = parameters(py, params)?;
         let allowed = Allowed { ddl: allow_ddl, dml: allow_dml, statements: allow_statements };
         let engine = self.engine.clone();
         wait(py, async move { engine.sql(&query, parameters, allowed).await }).map(PyQuery::from)
@@ -177,6 +175,13 @@ impl PyEngine {
         self.engine.read(schema, callbacks::opener(opener)).into_python(py).map(PyQuery::from)
     }
 
+    #[pyo3(signature = (query, *, allow_dml = false))]
+    fn prepare(&self, py: Python<'_>, query: String, allow_dml: bool) -> PyResult<PyPrepared> {
+        let allowed = Allowed { dml: allow_dml, ..Allowed::default() };
+        let engine = self.engine.clone();
+        wait(py, async move { engine.prepare(&query, allowed).await }).map(PyPrepared::from)
+    }
+
     fn functions(&self) -> Vec<String> {
         self.engine.functions()
     }
@@ -214,6 +219,12 @@ fn cache_limits(by_name: BTreeMap<String, usize>) -> Result<CacheLimits> {
         *limit = Some(bytes);
     }
     Ok(limits)
+}
+
+/// Read the values of parameters.
+pub fn parameters(py: Python<'_>, params: Option<&Bound<'_, PyAny>>) -> PyResult<Option<ParamValues>> {
+    let read = |params| parameter_values(import_stream(params)?).into_python(py);
+    params.map(read).transpose()
 }
 
 /// Parameters arrive as one row with a column for each; names that are numbers are positions.

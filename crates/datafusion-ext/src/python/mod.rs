@@ -6,6 +6,7 @@ mod engine;
 mod errors;
 mod explanation;
 mod plan;
+mod prepared;
 mod query;
 mod runs;
 mod scan;
@@ -19,6 +20,8 @@ mod native {
     use super::engine::PyEngine;
     #[pymodule_export]
     use super::plan::PyTableHandles;
+    #[pymodule_export]
+    use super::prepared::PyPrepared;
     #[pymodule_export]
     use super::query::PyQuery;
     #[pymodule_export]

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule};
@@ -8,8 +9,8 @@ use super::arrow::{PyArrowSchema, export_stream};
 use super::errors::{IntoPython, to_python};
 use super::explanation::PyExplanation;
 use super::runs::{PyRun, report};
-use super::signals::{EndsStream, wait};
-use crate::engine::{Outcome, Query, ResultReader, Running, SharedProgress};
+use super::signals::{EndsStream, wait, wait_within};
+use crate::engine::{Guard, Outcome, Query, ResultReader, RunLimits, Running, SharedProgress};
 use crate::error::EngineError;
 
 /// A planned query. Each stream taken from it is a run of its own.
@@ -19,6 +20,13 @@ pub struct PyQuery {
     last_error: Arc<Mutex<Option<EngineError>>>,
     last_run: Mutex<Option<SharedProgress>>,
     watcher: Mutex<Option<Py<PyAny>>>,
+    limits: Mutex<RunLimits>,
+}
+
+impl PyQuery {
+    fn guard(&self) -> Guard {
+        Guard::new(*self.limits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl From<Query> for PyQuery {
@@ -28,6 +36,7 @@ impl From<Query> for PyQuery {
             last_error: Arc::default(),
             last_run: Mutex::default(),
             watcher: Mutex::default(),
+            limits: Mutex::default(),
         }
     }
 }
@@ -71,7 +80,9 @@ impl PyQuery {
         drop(requested_schema);
         let cancelled = self.query.cancelled();
         let query = Arc::clone(&self.query);
-        let Running { stream, progress, run } = wait(py, async move { query.execute().await })?;
+        let guard = self.guard();
+        let started = async move { query.execute().await };
+        let Running { stream, progress, run } = wait_within(py, &guard, started)?;
         *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
         let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let watcher = watcher.as_ref().map(|watcher| watcher.clone_ref(py));
@@ -86,7 +97,7 @@ impl PyQuery {
                 report(&watcher, PyRun::new(ended, run.totals()));
             }
         };
-        let reader = ResultReader::new(stream, cancelled, Box::new(EndsStream), progress, Box::new(on_end));
+        let reader = ResultReader::new(stream, cancelled, Box::new(EndsStream), guard, progress, Box::new(on_end));
         export_stream(py, reader)
     }
 
@@ -106,7 +117,15 @@ impl PyQuery {
     #[pyo3(signature = (analyze = false))]
     fn explain(&self, py: Python<'_>, analyze: bool) -> PyResult<PyExplanation> {
         let query = Arc::clone(&self.query);
-        Ok(wait(py, async move { query.explain(analyze).await })?.into())
+        Ok(wait_within(py, &self.guard(), async move { query.explain(analyze).await })?.into())
+    }
+
+    /// Limit every run from here on.
+    #[pyo3(signature = (*, timeout_seconds = None, max_rows = None))]
+    fn limit(&self, timeout_seconds: Option<f64>, max_rows: Option<u64>) {
+        // What no clock can hold is no limit.
+        let timeout = timeout_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = RunLimits { timeout, max_rows };
     }
 
     fn metrics(&self) -> BTreeMap<String, u64> {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 
 use super::errors::IntoPython;
-use crate::engine::{Interrupt, run};
+use crate::engine::{Guard, Interrupt, RunLimits, run};
 use crate::error::Result;
 
 /// Asks Python whether a signal handler raised, and keeps what it raised.
@@ -34,8 +34,17 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
+    wait_within(py, &Guard::new(RunLimits::default()), work)
+}
+
+/// The same, until the time of a run is over.
+pub fn wait_within<T, F>(py: Python<'_>, guard: &Guard, work: F) -> PyResult<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
     let signals = RaisedBySignal::default();
-    let outcome = py.detach(|| run(work, &signals));
+    let outcome = py.detach(|| guard.explained(run(work, &guard.watching(&signals))));
     match signals.raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(raised) => Err(raised),
         None => outcome.into_python(py),
