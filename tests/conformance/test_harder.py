@@ -58,3 +58,13 @@ def test_the_canonical_text_asks_the_same(session: Session, name: str):
     assert (report.lane, report.notes) == ("checked", ())
     assert report.canonical is not None
     assert difference(session.sql(report.canonical).to_arrow(), _expected(name)) == ""
+
+
+@pytest.mark.parametrize("name", WITH_PARAMETERS)
+def test_prepared(session: Session, name: str):
+    query = QUERIES[name]
+    prepared = session.prepare(name, query.template)
+
+    assert set(prepared.parameters) == set(query.params)
+    for _ in range(2):
+        assert difference(prepared.execute(query.params).to_arrow(), _expected(name)) == ""

@@ -28,9 +28,12 @@ impl Prepared {
     /// The parameters without the dollar, sorted, and the types that the plan gives them; `Null` where it
     /// gives none.
     pub fn parameters(&self) -> Result<Schema> {
-        let mut fields: Vec<Field> = self
-            .plan
-            .get_parameter_types()?
+        let types = match self.plan.get_parameter_types() {
+            Ok(types) => types,
+            // One that is used as two types, as in `day > $since AND day < $since + INTERVAL '1 day'`.
+            Err(_) => self.plan.get_parameter_names()?.into_iter().map(|id| (id, None)).collect(),
+        };
+        let mut fields: Vec<Field> = types
             .into_iter()
             .map(|(id, kind)| Field::new(id.trim_start_matches('$'), kind.unwrap_or(DataType::Null), true))
             .collect();

@@ -16,7 +16,10 @@ from df_runtime.errors import (
     MultipleStatementsError,
     ParameterError,
     PolicyError,
+    PreparedError,
     ProfileError,
+    QueryLimitError,
+    QueryTimeoutError,
     ResourceError,
     ResultSizeError,
     SessionClosedError,
@@ -38,6 +41,7 @@ from df_runtime.gate import GateReport
 from df_runtime.plan_tree import PlanNode, PlanTree, Pruning
 from df_runtime.plans import Lane, PlanArtifacts, PlanInputs, PlanStore, SubstraitPlan
 from df_runtime.policy import SqlPolicy
+from df_runtime.prepared import Prepared
 from df_runtime.profile import ResolvedProfile, RuntimeProfile
 from df_runtime.profile_parts import CachePolicy, FunctionPolicy, Observability, Provenance
 from df_runtime.result import Result
@@ -71,7 +75,11 @@ __all__ = [
     "PlanStore",
     "PlanTree",
     "PolicyError",
+    "Prepared",
+    "PreparedError",
     "ProfileError",
+    "QueryLimitError",
+    "QueryTimeoutError",
     "Provenance",
     "Pruning",
     "ResolvedProfile",

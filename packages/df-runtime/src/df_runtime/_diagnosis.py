@@ -33,8 +33,17 @@ _EXECUTION_ERRORS: dict[str, type[errors.ExecutionError]] = {
     "engine-storage": errors.ExecutionError,
     "engine-forked": errors.ExecutionError,
     "engine-resources": errors.ResourceError,
+    "engine-limit": errors.QueryLimitError,
+    "engine-timeout": errors.QueryTimeoutError,
     "engine-stream-consumed": errors.StreamConsumedError,
     "engine-cancelled": errors.CancelledError,
+}
+_HINTS: dict[type[errors.ExecutionError], str] = {
+    errors.QueryLimitError: " Add a LIMIT, or raise `max_rows` of the policy.",
+    errors.QueryTimeoutError: " Ask for less, or raise `timeout` of the policy and of the profile.",
+    errors.ResourceError: (
+        " Raise `memory_limit_bytes` of the profile, or set `spill_directory` to a larger disk."
+    ),
 }
 _TRUST = "Pass `policy=SqlPolicy.trusted()` if the text comes from a source that may do this."
 _LONGEST_NAME = 128
@@ -114,9 +123,7 @@ def raise_cause(error: EngineError) -> None:
 def execution_error(code: str, message: str) -> errors.ExecutionError:
     """Turn a failure while running into an error of ours."""
     kind = _EXECUTION_ERRORS.get(code, errors.ExecutionError)
-    hint = ""
-    if kind is errors.ResourceError:
-        hint = " Raise `memory_limit_bytes` of the profile, or set `spill_directory` to a larger disk."
+    hint = _HINTS.get(kind, "")
     return kind(f"The query failed: {_sentence(message)}{hint}")
 
 

@@ -48,6 +48,55 @@ def _check_names(query: str, values: Mapping[str, object]) -> None:
             raise ParameterError(message, query=query)
 
 
+def check_types(query: str, row: pa.RecordBatch | None, expected: Mapping[str, pa.DataType | None]) -> None:
+    """Refuse values that cannot be what the query takes them for; the engine converts the others."""
+    for field in () if row is None else row.schema:
+        kind = expected.get(field.name)
+        if row is None or kind is None or _same_family(field.type, kind):
+            continue
+        value = row[field.name]
+        if value[0].is_valid and not _converts(value, kind):
+            raise ParameterError(
+                f"Parameter ${field.name} is used as {kind}, found {value[0]} of type {field.type}. "
+                "Give a value of that type.",
+                query=query,
+            )
+
+
+def _wide_integer(value: int) -> pa.DataType:
+    """Choose a type for an integer that is none of 64 bits."""
+    if 0 <= value < 2**64:
+        return pa.uint64()
+    return pa.decimal128(38, 0) if abs(value) < 10**38 else pa.decimal256(76, 0)
+
+
+def _is_temporal(kind: pa.DataType) -> bool:
+    return pa.types.is_temporal(kind) or pa.types.is_interval(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+_FAMILIES = (_is_number, _is_text, _is_temporal, pa.types.is_nested)
+
+
+def _same_family(one: pa.DataType, other: pa.DataType) -> bool:
+    return one == other or any(belongs(one) and belongs(other) for belongs in _FAMILIES)
+
+
+def _converts(value: pa.Array, kind: pa.DataType) -> bool:
+    try:
+        value.cast(kind)
+    except (pa.ArrowException, NotImplementedError):
+        return False
+    return True
+
+
 def _named(params: Parameters) -> dict[str, object]:
     if isinstance(params, Mapping):
         return {name.removeprefix("$"): value for name, value in params.items()}
@@ -61,6 +110,8 @@ def _value(query: str, name: str, value: object) -> pa.Array:
         if isinstance(value, pa.Scalar):
             scalar = cast("pa.Scalar[pa.DataType]", value)
             return pa.array([scalar.as_py()], type=scalar.type)
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return pa.array([value], type=_wide_integer(value))
         return pa.array([value])
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         found = f"Parameter ${name} of type {type(value).__name__} is no Arrow value: {error}"

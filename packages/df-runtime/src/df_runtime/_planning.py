@@ -53,6 +53,11 @@ class Planner:
         """Whether plans are kept at all."""
         return self._store is not None
 
+    @property
+    def environment_salt(self) -> str:
+        """Changes when a statement may have changed settings, functions or tables of the engine."""
+        return self._salt
+
     def inputs(
         self, query: str, row: pa.RecordBatch | None, scope: Mapping[TableName, Dataset]
     ) -> PlanInputs:

@@ -21,6 +21,7 @@ Each class has a stable ``code``::
     │   ├── SqlTypeError             sql-type
     │   ├── SqlUnsupportedError      sql-unsupported
     │   ├── ParameterError           sql-parameter
+    │   ├── PreparedError            sql-prepared
     │   └── PolicyError              sql-not-allowed
     │       ├── SqlLimitError        sql-limit
     │       └── SqlUnreadableError   sql-unreadable
@@ -29,6 +30,8 @@ Each class has a stable ``code``::
     └── ExecutionError               query-failed
         ├── ResourceError            query-resources
         ├── ResultSizeError          query-result-size
+        ├── QueryLimitError          query-limit
+        ├── QueryTimeoutError        query-timeout
         ├── StreamConsumedError      query-stream-consumed
         └── CancelledError           query-cancelled
 """
@@ -203,6 +206,12 @@ class ParameterError(SqlError):
     code = "sql-parameter"
 
 
+class PreparedError(SqlError):
+    """No statement is prepared under the name, or one is already."""
+
+    code = "sql-prepared"
+
+
 class PolicyError(SqlError):
     """The policy of the session or of the call does not allow the statement."""
 
@@ -262,6 +271,18 @@ class ResultSizeError(ExecutionError):
         self.rows = rows
         self.batches = batches
         self.bytes = bytes_
+
+
+class QueryLimitError(ExecutionError):
+    """A result has more rows than the policy allows."""
+
+    code = "query-limit"
+
+
+class QueryTimeoutError(ExecutionError):
+    """A query ran longer than the policy or the profile allows."""
+
+    code = "query-timeout"
 
 
 class StreamConsumedError(ExecutionError):

@@ -30,12 +30,11 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     unread : bool
         Texts that the gate cannot read and the engine can. What the gate would have checked in them is not
         checked; `GateReport.lane` says so.
-    denied_functions : tuple of str
-        Functions that may not be called, in lower case.
     max_characters : int
         Length of the longest text.
     timeout : timedelta, optional
-        How long a result may run; None leaves it to the profile.
+        How long a result may run, from its first step to its last row; the shorter of this and the profile's
+        counts.
     max_rows : int, optional
         How many rows a result may return; more of them is an error.
 
@@ -53,7 +52,6 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     statements: bool = False
     files: bool = False
     unread: bool = False
-    denied_functions: tuple[str, ...] = ()
     max_characters: int = _MEGABYTE
     timeout: timedelta | None = None
     max_rows: int | None = None
@@ -68,7 +66,6 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def read_only(
         cls,
         *,
-        denied_functions: tuple[str, ...] = (),
         max_characters: int = _MEGABYTE,
         timeout: timedelta | None = None,
         max_rows: int | None = None,
@@ -77,19 +74,14 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         Parameters
         ----------
-        denied_functions, max_characters, timeout, max_rows
+        max_characters, timeout, max_rows
             Limits, as in `SqlPolicy`.
 
         Returns
         -------
         SqlPolicy
         """
-        return cls(
-            denied_functions=denied_functions,
-            max_characters=max_characters,
-            timeout=timeout,
-            max_rows=max_rows,
-        )
+        return cls(max_characters=max_characters, timeout=timeout, max_rows=max_rows)
 
     @classmethod
     def trusted(cls) -> SqlPolicy:

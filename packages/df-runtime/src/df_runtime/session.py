@@ -23,12 +23,14 @@ from df_runtime._parameters import Parameters
 from df_runtime._planning import Planner
 from df_runtime._registry import Registry
 from df_runtime._resolve import Dataset
+from df_runtime._statements import Statements
 from df_runtime._substrait import Substrait
 from df_runtime.datasets import DatasetResolution, DatasetSource
 from df_runtime.errors import DatasetUnknownError, SessionClosedError
 from df_runtime.gate import GateReport
 from df_runtime.plans import PlanArtifacts, PlanInputs
 from df_runtime.policy import SqlPolicy
+from df_runtime.prepared import Prepared, Workshop
 from df_runtime.profile import RuntimeProfile
 from df_runtime.result import Result
 
@@ -66,6 +68,11 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
         self._registry = Registry(engine, profile)
         TableFunctions(self._registry).register(engine)
         self._neighbour = Neighbour(new_context)
+        self._workshop = Workshop(self._opened, self._registry, planner, self._result)
+        self._statements = Statements(
+            lambda name, query, policy: Prepared(name, query, policy=policy, workshop=self._workshop),
+            lambda query, policy: self.sql(query, policy=policy),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -192,6 +199,8 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
         engine = self._opened()
         row = _parameters.bind(query, params)
         allowed = policy or self._profile.policy
+        if allowed.statements and (handled := self._statements.handled(query, allowed)) is not None:
+            return handled
         with self._registry.settled(query) as scope:
             report = self._registry.gate.check(query, allowed, scope)
             keeps = self._planner.stores and allowed.changes_nothing
@@ -199,7 +208,45 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
             planned = self._planner.kept(inputs)
             if planned is None:
                 planned = self._plan(engine, query, row, allowed)
-        return self._result(planned, report, inputs, scope)
+        return self._result(planned, report, allowed, inputs, scope)
+
+    def prepare(self, name: str, query: str, *, policy: SqlPolicy | None = None) -> Prepared:
+        """Plan a statement to be run many times, in place of what was prepared under the name before.
+
+        Parameters
+        ----------
+        name : str
+            Under it `EXECUTE` finds the statement too, where the policy allows that.
+        query : str
+            One query, or a statement that writes where the policy allows it, with `$name` or `$1` for values.
+        policy : SqlPolicy, optional
+            What the statement may do; the profile's policy if left out.
+
+        Returns
+        -------
+        Prepared
+
+        Raises
+        ------
+        SqlError
+            The statement is wrong or not allowed.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from df_runtime import SessionFactory
+        >>> with SessionFactory().open() as session:
+        ...     session.register("orders", pa.table({"id": [1, 2, 3], "amount": [5, 7, 9]}))
+        ...     over = session.prepare("over", "SELECT count(*) AS n FROM orders WHERE amount > $least")
+        ...     [over.execute({"least": least}).to_arrow()["n"][0].as_py() for least in (4, 8)]
+        [3, 1]
+        """
+        self._opened()
+        _parameters.check_text(query)
+        allowed = policy or self._profile.policy
+        prepared = Prepared(name, query, policy=allowed, workshop=self._workshop)
+        self._statements.put(prepared)
+        return prepared
 
     def gate(self, query: str, *, policy: SqlPolicy | None = None) -> GateReport:
         """Check a text and tell how it was understood, without planning it.
@@ -421,10 +468,14 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
         self,
         planned: Query,
         report: GateReport,
+        policy: SqlPolicy,
         inputs: PlanInputs | None,
         scope: Mapping[TableName, Dataset],
     ) -> Result:
         query = report.query
+        limits = [limit for limit in (policy.timeout, self._profile.timeout) if limit is not None]
+        timeout = min(limits).total_seconds() if limits else None
+        planned.limit(timeout_seconds=timeout, max_rows=policy.max_rows)
         return Result(
             planned,
             report,
