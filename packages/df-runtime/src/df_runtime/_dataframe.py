@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from datafusion_ext import DeltaScan, Engine, EngineError, Query, TableHandles
+from df_runtime._limits import limited
 from df_runtime.errors import PolicyError
 from df_runtime.gate import GateReport
 from df_runtime.plans import Lane
@@ -73,14 +74,15 @@ class DataFrames:
         ('dataframe', 2)
         """
         engine = self._opened()
+        allowed = policy or self._profile.policy
         try:
-            planned = plan(engine, self._neighbour.any(), df, policy or self._profile.policy)
+            planned = plan(engine, self._neighbour.any(), df, allowed)
         except EngineError as error:
             raise self._registry.diagnosed(error, "") from error
         scans = {scan: scan for scan in planned.scans}
         datasets = self._registry.ordered().items()
         return Result(
-            planned.query,
+            limited(planned.query, allowed, self._profile),
             planned.report,
             datasets=tuple(d.identity(name) for name, d in datasets if getattr(d, "scan", None) in scans),
             translate=lambda error: self._registry.diagnosed(error, ""),
@@ -147,11 +149,6 @@ def _carried(
 
 def checked(plan: LogicalPlan, policy: SqlPolicy) -> GateReport:
     text = plan.display_indent()
-    if policy.denied_functions:
-        raise PolicyError(
-            "Which functions a DataFrame calls can't be checked, and the policy denies some. "
-            "Use SQL, or pass another `policy`."
-        )
     kind: StatementKind = "query"
     for name in _kinds(plan):
         refused = None

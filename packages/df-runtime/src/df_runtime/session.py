@@ -17,6 +17,7 @@ from df_runtime._changes import TableFunctions
 from df_runtime._contexts import Contexts
 from df_runtime._dataframe import DataFrames
 from df_runtime._front_ends import FrontEnds
+from df_runtime._limits import limited
 from df_runtime._names import TableName
 from df_runtime._neighbour import Neighbour
 from df_runtime._parameters import Parameters
@@ -473,11 +474,8 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
         scope: Mapping[TableName, Dataset],
     ) -> Result:
         query = report.query
-        limits = [limit for limit in (policy.timeout, self._profile.timeout) if limit is not None]
-        timeout = min(limits).total_seconds() if limits else None
-        planned.limit(timeout_seconds=timeout, max_rows=policy.max_rows)
         return Result(
-            planned,
+            limited(planned, policy, self._profile),
             report,
             datasets=tuple(dataset.identity(name) for name, dataset in sorted(scope.items())),
             translate=lambda error: self._registry.diagnosed(error, query),
