@@ -71,3 +71,12 @@ def test_a_run_has_a_number_of_rows(engine):
     small = engine.sql("SELECT id FROM orders")
     small.limit(max_rows=3, timeout_seconds=60)
     assert pa.table(small).num_rows == 3
+
+
+@pytest.mark.parametrize("way", ["SELECT {}", "EXPLAIN SELECT {}", "SELECT * FROM orders WHERE id = {}"])
+@pytest.mark.parametrize("link", [" + 1", "::int", " || 'a'", " = 1"])
+def test_chains_are_bounded(engine, way, link):
+    with pytest.raises(EngineError, match="deeper than the 2000 levels") as caught:
+        engine.sql(way.format("1" + link * 50_000))
+
+    assert caught.value.code == "engine-unsupported"

@@ -10,10 +10,10 @@ use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::sql::parser::Statement;
+use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
-    Expr, ObjectName, SetExpr, Spanned, Statement as SqlStatement, TableFactor, visit_expressions,
-    visit_relations,
+    Expr, ObjectName, SetExpr, Spanned, Statement as SqlStatement, TableFactor, Visit, Visitor,
+    visit_expressions, visit_relations,
 };
 
 use crate::error::{Code, EngineError, Position, Result};
@@ -124,6 +124,12 @@ const MAX_SET_OPERATIONS: usize = 1_000;
 pub fn parse(state: &SessionState, query: &str) -> Result<Statement> {
     let dialect = state.config().options().sql_parser.dialect;
     let statement = state.sql_to_statement(query, &dialect).map_err(syntax_error)?;
+    if is_too_deep(&statement) {
+        return Err(EngineError::new(
+            Code::Unsupported,
+            format!("An expression is chained or nested deeper than the {MAX_DEPTH} levels that can be planned"),
+        ));
+    }
     match longest_chain(&statement) {
         0..=MAX_SET_OPERATIONS => Ok(statement),
         length => Err(EngineError::new(
@@ -132,6 +138,46 @@ pub fn parse(state: &SessionState, query: &str) -> Result<Statement> {
                 "A chain of {length} set operations is longer than the {MAX_SET_OPERATIONS} that can be planned"
             ),
         )),
+    }
+}
+
+/// How deep an expression may be. The parser bounds what is nested, and not what is chained, as `1 + 1 + 1`:
+/// planning takes time that grows with the square of its length, and stack.
+const MAX_DEPTH: usize = 2_000;
+
+fn is_too_deep(statement: &Statement) -> bool {
+    let mut depth = Depth::default();
+    match statement {
+        Statement::Statement(sql) => sql.visit(&mut depth).is_break(),
+        Statement::Explain(explain) => is_too_deep(&explain.statement),
+        Statement::CopyTo(copy) => match &copy.source {
+            CopyToSource::Query(query) => query.visit(&mut depth).is_break(),
+            CopyToSource::Relation(_) => false,
+        },
+        Statement::CreateExternalTable(_) | Statement::Reset(_) => false,
+    }
+}
+
+/// Breaks off where expressions are too deep.
+#[derive(Default)]
+struct Depth {
+    levels: usize,
+}
+
+impl Visitor for Depth {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.levels += 1;
+        match self.levels {
+            0..=MAX_DEPTH => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.levels -= 1;
+        ControlFlow::Continue(())
     }
 }
 

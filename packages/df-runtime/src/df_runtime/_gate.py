@@ -38,6 +38,8 @@ _MOST_REPORTS = 1024
 _MOST_SCHEMAS = 1024
 _VIEW = "view: "
 _MOST_CHARACTERS = 4_000_000
+# Where planning takes seconds; the engine stops at a like number of its own.
+_MOST_LEVELS = 2_000
 _LONGEST_REWRITTEN = 100_000
 _PATH = re.compile(
     r"[/\\]|://|\.(csv|tsv|json|jsonl|ndjson|parquet|avro|arrow|ipc|orc|txt|gz|bz2|xz|zst)$", re.IGNORECASE
@@ -119,6 +121,12 @@ class Gate:
             raise second_statement(query, second)
         if reading.problem is not None and not policy.unread:
             self._refuse_unread(query, reading.problem)
+        if reading.facts is not None and reading.facts.depth > _MOST_LEVELS:
+            raise SqlLimitError(
+                f"The text is nested or chained {reading.facts.depth:,} levels deep; at most {_MOST_LEVELS:,} "
+                "can be planned. Use IN, or register a table of values and join it.",
+                query=query,
+            )
         self._enforce(query, reading, policy, scope)
         return self._report(query, reading, policy, schemas)
 

@@ -45,6 +45,8 @@ class Facts(NamedTuple):
         Whether `*` stands over a join that merges columns, or drops those of its left side.
     unmodelled : bool
         Whether the parser kept part of the text as text.
+    depth : int
+        Levels of the tree.
     """
 
     writes: bool
@@ -56,6 +58,7 @@ class Facts(NamedTuple):
     selects: int
     star_over_join: bool
     unmodelled: bool
+    depth: int
 
 
 TOO_DEEP = "it is nested too deeply"
@@ -252,8 +255,13 @@ def _merges_or_drops(join: exp.Join) -> bool:
 def facts(tree: exp.Expr) -> Facts:
     """Gather what stands in a tree."""
     walk = _Walk()
-    for node in tree.walk():
+    pending = [(tree, 1)]
+    depth = 0
+    while pending:
+        node, level = pending.pop()
         walk.see(node)
+        depth = max(depth, level)
+        pending.extend((child, level + 1) for child in node.iter_expressions())
     return Facts(
         writes=any(issubclass(kind, _WRITES) for kind in walk.kinds),
         defines=any(issubclass(kind, _DEFINITIONS) for kind in walk.kinds),
@@ -264,4 +272,5 @@ def facts(tree: exp.Expr) -> Facts:
         selects=walk.selects,
         star_over_join=walk.has_star and walk.has_merging_join,
         unmodelled=exp.Command in walk.kinds,
+        depth=depth,
     )
