@@ -11,8 +11,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use tokio::sync::watch;
 
-use super::progress::{Outcome, SharedProgress};
 use super::limits::Guard;
+use super::progress::{Outcome, SharedProgress};
 use super::runtime::{Interrupt, block_on};
 use crate::error::{Code, EngineError, Result};
 

@@ -127,7 +127,9 @@ pub fn parse(state: &SessionState, query: &str) -> Result<Statement> {
     if is_too_deep(&statement) {
         return Err(EngineError::new(
             Code::Unsupported,
-            format!("An expression is chained or nested deeper than the {MAX_DEPTH} levels that can be planned"),
+            format!(
+                "An expression is chained or nested deeper than the {MAX_DEPTH} levels that can be planned"
+            ),
         ));
     }
     match longest_chain(&statement) {

@@ -97,7 +97,8 @@ impl PyQuery {
                 report(&watcher, PyRun::new(ended, run.totals()));
             }
         };
-        let reader = ResultReader::new(stream, cancelled, Box::new(EndsStream), guard, progress, Box::new(on_end));
+        let reader =
+            ResultReader::new(stream, cancelled, Box::new(EndsStream), guard, progress, Box::new(on_end));
         export_stream(py, reader)
     }
 

@@ -123,8 +123,8 @@ class Gate:
             self._refuse_unread(query, reading.problem)
         if reading.facts is not None and reading.facts.depth > _MOST_LEVELS:
             raise SqlLimitError(
-                f"The text is nested or chained {reading.facts.depth:,} levels deep; at most {_MOST_LEVELS:,} "
-                "can be planned. Use IN, or register a table of values and join it.",
+                f"The text is nested or chained {reading.facts.depth:,} levels deep; {_MOST_LEVELS:,} can be "
+                "planned. Use IN, or register a table of values and join it.",
                 query=query,
             )
         self._enforce(query, reading, policy, scope)
