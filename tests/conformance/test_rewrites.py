@@ -41,8 +41,8 @@ SMALL: Mapping[str, list[dict[str, Any]]] = {
 SIMPLE = [
     "SELECT id, amount * 2 AS twice FROM orders WHERE amount > 7 AND kind <> 'b'",
     "SELECT Kind, sum(Amount) AS total, count(*) AS n FROM orders GROUP BY kind",
-    "SELECT c.name, o.amount FROM orders o JOIN customers c ON o.customer = c.id WHERE o.amount BETWEEN 7 AND 9",
-    "SELECT name, count(o.id) AS n FROM customers c LEFT JOIN orders o ON customer = c.id GROUP BY name",
+    "SELECT name, amount FROM orders JOIN customers c ON customer = c.id WHERE amount BETWEEN 7 AND 9",
+    "SELECT name, count(o.id) AS n FROM customers c LEFT JOIN orders o ON customer = c.id GROUP BY 1",
     "WITH l AS (SELECT * FROM orders WHERE amount > 7) SELECT kind, max(amount) AS m FROM l GROUP BY kind",
     "SELECT CASE WHEN amount > 8 THEN 'much' ELSE 'little' END AS size, count(*) AS n FROM orders GROUP BY 1",
     "SELECT customer FROM orders UNION SELECT id FROM customers",
