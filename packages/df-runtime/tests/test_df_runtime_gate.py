@@ -15,6 +15,7 @@ from df_runtime import (
     SqlLimitError,
     SqlPolicy,
     SqlUnreadableError,
+    SqlUnsupportedError,
     _reading,
 )
 
@@ -241,6 +242,23 @@ def test_queries_that_do_more_than_read(shop, query):
 def test_deep_texts_are_refused_and_say_so(shop, query):
     with pytest.raises(SqlLimitError, match="nested deeper"):
         shop.sql(query)
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT 1" + " + 1" * 5_000, "SELECT id FROM orders WHERE true" + " AND true" * 4_000]
+)
+def test_long_chains_are_refused_and_say_so(shop, query):
+    with pytest.raises(SqlLimitError, match="chained"):
+        shop.sql(query)
+
+
+@pytest.mark.parametrize("operator", ["EXCEPT ALL", "INTERSECT ALL"])
+def test_what_the_engine_answers_wrongly_is_refused(shop, operator):
+    with pytest.raises(SqlUnsupportedError, match="copies"):
+        shop.sql(f"SELECT id FROM orders {operator} SELECT 1")
+
+    without = operator.removesuffix(" ALL")
+    assert shop.sql(f"SELECT id FROM orders {without} SELECT 1").to_arrow().num_rows == 1
 
 
 def test_long_texts_are_refused_where_the_policy_says_so(shop):

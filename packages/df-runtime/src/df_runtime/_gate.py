@@ -29,7 +29,13 @@ from df_runtime._lexer import has_second_statement
 from df_runtime._names import TableName, ascii_lower
 from df_runtime._reading import Facts, Parts, Reading
 from df_runtime._resolve import Dataset
-from df_runtime.errors import DfRuntimeError, SqlLimitError, SqlSyntaxError, SqlUnreadableError
+from df_runtime.errors import (
+    DfRuntimeError,
+    SqlLimitError,
+    SqlSyntaxError,
+    SqlUnreadableError,
+    SqlUnsupportedError,
+)
 from df_runtime.gate import GateReport
 from df_runtime.policy import SqlPolicy
 from df_runtime.profile import RuntimeProfile
@@ -121,12 +127,8 @@ class Gate:
             raise second_statement(query, second)
         if reading.problem is not None and not policy.unread:
             self._refuse_unread(query, reading.problem)
-        if reading.facts is not None and reading.facts.depth > _MOST_LEVELS:
-            raise SqlLimitError(
-                f"The text is nested or chained {reading.facts.depth:,} levels deep; {_MOST_LEVELS:,} can be "
-                "planned. Use IN, or register a table of values and join it.",
-                query=query,
-            )
+        if reading.facts is not None:
+            _refuse_what_cannot_be_planned(query, reading.facts)
         self._enforce(query, reading, policy, scope)
         return self._report(query, reading, policy, schemas)
 
@@ -225,6 +227,22 @@ class Gate:
     def _dumped(self, query: str, schemas: _Schemas) -> str | None:
         found = self._canonical(query, _reading.read(query, self._dialect), schemas)
         return None if found.tree is None else serialised(found.tree)
+
+
+def _refuse_what_cannot_be_planned(query: str, facts: Facts) -> None:
+    if facts.depth > _MOST_LEVELS:
+        raise SqlLimitError(
+            f"The text is nested or chained {facts.depth:,} levels deep; {_MOST_LEVELS:,} can be planned. "
+            "Use IN, or register a table of values and join it.",
+            query=query,
+        )
+    if facts.counts_copies:
+        # DataFusion plans them as joins that look whether a row is on the other side, and not how often.
+        raise SqlUnsupportedError(
+            "EXCEPT ALL and INTERSECT ALL do not count copies in this engine: the answer would be wrong. "
+            "Number the copies on both sides with row_number() and leave ALL out.",
+            query=query,
+        )
 
 
 def _refuse_files(query: str, facts: Facts, scope: Mapping[TableName, Dataset]) -> None:

@@ -43,6 +43,8 @@ class Facts(NamedTuple):
         Number of SELECTs.
     star_over_join : bool
         Whether `*` stands over a join that merges columns, or drops those of its left side.
+    counts_copies : bool
+        Whether there is an EXCEPT ALL or INTERSECT ALL.
     unmodelled : bool
         Whether the parser kept part of the text as text.
     depth : int
@@ -57,6 +59,7 @@ class Facts(NamedTuple):
     parameters: frozenset[str]
     selects: int
     star_over_join: bool
+    counts_copies: bool
     unmodelled: bool
     depth: int
 
@@ -208,7 +211,7 @@ class _Walk:
         self.common: set[str] = set()
         self.parameters: set[str] = set()
         self.selects = 0
-        self.has_star = self.has_merging_join = False
+        self.has_star = self.has_merging_join = self.counts_copies = False
 
     def see(self, node: exp.Expr) -> None:
         self.kinds.add(type(node))
@@ -222,6 +225,8 @@ class _Walk:
             self.parameters.add(node.name)
         elif isinstance(node, exp.Join):
             self.has_merging_join = self.has_merging_join or _merges_or_drops(node)
+        elif isinstance(node, (exp.Except, exp.Intersect)):
+            self.counts_copies = self.counts_copies or not node.args.get("distinct")
         elif isinstance(node, exp.Star):
             self.has_star = self.has_star or not isinstance(node.parent, exp.Count)
         elif isinstance(node, exp.Func) and not isinstance(node, _NO_CALLS):
@@ -271,6 +276,7 @@ def facts(tree: exp.Expr) -> Facts:
         parameters=frozenset(name for name in walk.parameters if name),
         selects=walk.selects,
         star_over_join=walk.has_star and walk.has_merging_join,
+        counts_copies=walk.counts_copies,
         unmodelled=exp.Command in walk.kinds,
         depth=depth,
     )
