@@ -19,6 +19,7 @@ GUARDED = frozenset(
         ("df_runtime/_gate.py", "_refuse_unread"),
         ("df_runtime/session.py", "_plan"),
         ("df_runtime/prepared.py", "_made"),
+        ("df_runtime/_substrait.py", "_produced"),
         ("df_runtime/_resolve.py", "attach"),
         ("df_runtime/_resolve.py", "attach_context"),
     }

@@ -212,6 +212,13 @@ def test_a_registered_name_may_look_like_a_path(shop):
     assert shop.sql('SELECT * FROM "lake/orders.parquet"').to_arrow().num_rows == 2
 
 
+def test_policies_deny_functions(shop):
+    policy = SqlPolicy.read_only(denied_functions=("random",))
+
+    with pytest.raises(PolicyError, match="random"):
+        shop.sql("SELECT id FROM orders ORDER BY Random()", policy=policy)
+
+
 def test_a_definition_may_read_files_only_where_files_are_allowed(shop, tmp_path):
     text = f"CREATE EXTERNAL TABLE t (a INT) STORED AS CSV LOCATION '{tmp_path}/'"
 

@@ -149,6 +149,11 @@ def _carried(
 
 def checked(plan: LogicalPlan, policy: SqlPolicy) -> GateReport:
     text = plan.display_indent()
+    if policy.denied_functions:
+        raise PolicyError(
+            "Which functions a DataFrame calls can't be checked, and the policy denies some. "
+            "Use SQL, or pass another `policy`."
+        )
     kind: StatementKind = "query"
     for name in _kinds(plan):
         refused = None

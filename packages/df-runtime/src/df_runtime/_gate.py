@@ -160,6 +160,8 @@ class Gate:
             raise refusal(query, "Statements that write data are not allowed here")
         if facts.defines and not policy.ddl:
             raise refusal(query, "Statements that define things are not allowed here")
+        for name in sorted(facts.functions.intersection(policy.denied_functions)):
+            raise refusal(query, f"The function {name} is not allowed here", name)
         if not policy.files:
             _refuse_files(query, facts, scope)
 

@@ -30,6 +30,9 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     unread : bool
         Texts that the gate cannot read and the engine can. What the gate would have checked in them is not
         checked; `GateReport.lane` says so.
+    denied_functions : tuple of str
+        Functions that may not be called, by each of their names in lower case. `FunctionPolicy` of the profile
+        takes functions away altogether.
     max_characters : int
         Length of the longest text.
     timeout : timedelta, optional
@@ -52,6 +55,7 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     statements: bool = False
     files: bool = False
     unread: bool = False
+    denied_functions: tuple[str, ...] = ()
     max_characters: int = _MEGABYTE
     timeout: timedelta | None = None
     max_rows: int | None = None
@@ -66,6 +70,7 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def read_only(
         cls,
         *,
+        denied_functions: tuple[str, ...] = (),
         max_characters: int = _MEGABYTE,
         timeout: timedelta | None = None,
         max_rows: int | None = None,
@@ -74,14 +79,19 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         Parameters
         ----------
-        max_characters, timeout, max_rows
+        denied_functions, max_characters, timeout, max_rows
             Limits, as in `SqlPolicy`.
 
         Returns
         -------
         SqlPolicy
         """
-        return cls(max_characters=max_characters, timeout=timeout, max_rows=max_rows)
+        return cls(
+            denied_functions=denied_functions,
+            max_characters=max_characters,
+            timeout=timeout,
+            max_rows=max_rows,
+        )
 
     @classmethod
     def trusted(cls) -> SqlPolicy:
