@@ -31,7 +31,7 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Texts that the gate cannot read and the engine can. What the gate would have checked in them is not
         checked; `GateReport.lane` says so.
     denied_functions : tuple of str
-        Functions that may not be called, by each of their names in lower case. `FunctionPolicy` of the profile
+        Functions that may not be called, by each of their names in lower case. `FunctionPolicy` of a profile
         takes functions away altogether.
     max_characters : int
         Length of the longest text.

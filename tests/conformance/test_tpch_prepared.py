@@ -1,0 +1,84 @@
+"""TPC-H through prepared statements: every constant that can be a parameter is one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from sqlglot.dialects.postgres import Postgres
+from sqlglot.tokenizer_core import Token, TokenType
+
+from _tpch_data import TABLES, Lake, prepare, tpch_queries
+from comparing import difference
+from df_runtime import Session, SessionFactory
+
+SCALE = Decimal("0.01")
+QUERIES = tpch_queries(SCALE)
+# After these words the grammar wants a constant, or nothing tells the type of a parameter.
+CONSTANT_AFTER = frozenset({"INTERVAL", "LIMIT", "FROM", "FOR", "BY", "THEN", "ELSE"})
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    folder: Path = tmp_path_factory.mktemp("tpch")
+    return prepare(folder / f"tpch-sf{SCALE}", SCALE)
+
+
+@pytest.fixture(scope="module")
+def session(lake: Lake) -> Iterator[Session]:
+    with SessionFactory().open() as opened:
+        for table in TABLES:
+            opened.register(table, lake.snapshot(table))
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def duck(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        for table in TABLES:
+            connection.read_parquet(lake.parquet_files(table)).create_view(table)
+        yield connection
+
+
+def parametrised(query: str) -> tuple[str, dict[str, Any]]:
+    """Put parameters in the place of constants, and return their values."""
+    text, at = "", 0
+    values: dict[str, Any] = {}
+    tokens = Postgres().tokenize(query)
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        word = before.text.upper() if before is not None else ""
+        if token.token_type not in {TokenType.STRING, TokenType.NUMBER} or word in CONSTANT_AFTER:
+            continue
+        is_date = before is not None and word == "DATE"
+        name = f"p{len(values)}"
+        values[name] = dt.date.fromisoformat(token.text) if is_date else value_of(token)
+        start = before.start if before is not None and is_date else token.start
+        text += f"{query[at:start]}${name}"
+        at = token.end + 1
+    return text + query[at:], values
+
+
+def value_of(token: Token) -> Any:
+    if token.token_type == TokenType.STRING:
+        return token.text
+    return float(token.text) if "." in token.text else int(token.text)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_prepared_with_parameters(session: Session, duck: duckdb.DuckDBPyConnection, name: str):
+    template, values = parametrised(QUERIES[name])
+    prepared = session.prepare(name, template)
+    expected = duck.sql(QUERIES[name]).to_arrow_table()
+
+    assert set(prepared.parameters) == set(values)
+    for _ in range(2):
+        assert difference(prepared.execute(values).to_arrow(), expected, digits=5) == ""
+
+
+def test_most_queries_have_several_parameters():
+    assert sum(len(parametrised(query)[1]) for query in QUERIES.values()) > 60
