@@ -171,8 +171,11 @@ def test_a_memory_limit_is_an_error_with_a_code() -> None:
 )
 def test_ctrl_c_stops_a_query(call: str, raised: set[str]) -> None:
     program = f"""
+        import signal
         import pyarrow as pa
         from datafusion_ext import Engine
+        # Ignored from birth where the tests run in the background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         query = Engine().sql({SLOW!r})
         print("started", flush=True)
         try:

@@ -12,8 +12,11 @@ import time
 import pytest
 
 PROGRAM = """
+    import signal
     from df_runtime import SessionFactory
 
+    # Ignored from birth where the tests run in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     millions = "generate_series(1, 1000000)"
     with SessionFactory().open() as session:
         result = session.sql(f"SELECT sum(a.value * b.value) AS s FROM {millions} a, {millions} b")
