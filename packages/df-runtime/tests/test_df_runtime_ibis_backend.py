@@ -15,6 +15,7 @@ import pytest
 
 from delta_io import Table
 from df_runtime import (
+    ExecutionError,
     ExpressionError,
     PolicyError,
     RuntimeProfile,
@@ -205,6 +206,13 @@ def test_decimals_keep_their_digits(session):
 
     assert session.table("t").p.mean().to_pyarrow().as_py() == Decimal("1.505")
     assert session.table("t").p.mean().execute() == Decimal("1.505")
+
+
+def test_what_fails_while_it_runs_is_an_error_of_ours(con):
+    numbers = con.table("orders").id.cast("string").concat("x").cast("int64")
+    for run in (numbers.execute, numbers.to_pyarrow, numbers.to_polars):
+        with pytest.raises(ExecutionError, match="query-failed"):
+            run()
 
 
 def test_parameters_are_bound(con):

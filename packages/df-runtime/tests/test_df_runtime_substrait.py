@@ -21,7 +21,6 @@ from df_runtime import (
     PolicyError,
     RuntimeProfile,
     SessionFactory,
-    SqlPolicy,
     SubstraitError,
     UnknownTableError,
 )
@@ -262,15 +261,6 @@ def test_relations_of_others_are_refused(shop, kind):
     plan = substrait.Plan.from_json(json.dumps({"relations": [{"root": {"input": {kind: {}}}}]})).encode()
     with pytest.raises(SubstraitError, match=kind):
         shop.substrait(plan)
-
-
-def test_denied_functions_are_denied_to_plans(shop):
-    plan = shop.to_substrait("SELECT upper(name) AS n FROM orders").plan
-    policy = SqlPolicy.read_only(denied_functions=("upper",))
-
-    with pytest.raises(PolicyError, match="upper"):
-        shop.substrait(plan, policy=policy)
-    assert shop.substrait(shop.to_substrait(QUERY).plan, policy=policy).to_arrow().num_rows == 2
 
 
 def test_functions_that_the_profile_takes_away_are_gone(shop):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -96,8 +96,7 @@ class Substrait:
                 return result
             plan = plan.plan
         policy = policy or self._profile.policy
-        df = _consumed(plan, self.context, denied=policy.denied_functions)
-        result = self.dataframe(df, policy=_queries_only(policy))
+        result = self.dataframe(_consumed(plan, self.context), policy=_queries_only(policy))
         if result.lane.name == "dataframe":
             result.lane = Lane(name="substrait")
         return result
@@ -133,15 +132,13 @@ class Substrait:
 
 def _queries_only(policy: SqlPolicy) -> SqlPolicy:
     """Allow no more than queries, in the limits of the policy."""
-    return msgspec.structs.replace(
-        policy, ddl=False, dml=False, statements=False, files=False, unread=False, denied_functions=()
-    )
+    return msgspec.structs.replace(policy, ddl=False, dml=False, statements=False, files=False, unread=False)
 
 
 # --- in
 
 
-def _consumed(data: bytes, context: SessionContext, *, denied: Sequence[str]) -> DataFrame:
+def _consumed(data: bytes, context: SessionContext) -> DataFrame:
     """Read a plan of somebody else's making."""
     from datafusion.substrait import Consumer, Serde
 
@@ -150,19 +147,11 @@ def _consumed(data: bytes, context: SessionContext, *, denied: Sequence[str]) ->
         _refuse(json.loads(plan.to_json()))
     with _understanding("This Substrait plan cannot be read"):
         logical = Consumer.from_substrait_plan(context, plan)
-        _refuse_functions(logical, denied)
         if unread := _ranges(logical):
             raise SubstraitError(
                 f"The plan has a {min(unread)}, which is not read correctly; use SQL for it."
             )
         return context.create_dataframe_from_logical_plan(logical)
-
-
-def _refuse_functions(plan: LogicalPlan, denied: Sequence[str]) -> None:
-    called = set(re.findall(r"(\w+)\(", plan.display_indent().lower())) if denied else set[str]()
-    refused = sorted(called.intersection(denied))
-    if refused:
-        raise PolicyError(f"The policy of this session denies {refused[0]}, and the plan calls it.")
 
 
 def _refuse(message: Any) -> None:

@@ -25,7 +25,6 @@ from ibis.backends import (
 from ibis.backends.sql import SQLBackend
 
 from datafusion_ext import DATAFUSION_VERSION
-from df_runtime._collecting import MAX_RESULT_BYTES, collected
 from df_runtime._ibis import exact_schema, ibis_schema
 from df_runtime._ibis_compiler import MEMORY_SCHEMA, compiler
 from df_runtime._ibis_names import Names
@@ -211,8 +210,8 @@ class Backend(
     ) -> Any:
         """Run an expression: a table, an array for a column, a scalar for a scalar."""
         shaped: Any = expr  # each kind of expression has its own shape of result
-        reader = self.to_pyarrow_batches(expr, params=params, limit=limit, **kwargs)
-        return shaped.__pyarrow_result__(self._collected(reader), schema=ibis_schema(reader.schema))
+        rows = self._collected(expr, params=params, limit=limit, **kwargs)
+        return shaped.__pyarrow_result__(rows, schema=ibis_schema(rows.schema))
 
     def execute(
         self,
@@ -225,12 +224,17 @@ class Backend(
     ) -> Any:
         """Run an expression into pandas."""
         shaped: Any = expr
-        reader = self.to_pyarrow_batches(expr, params=params, limit=limit, **kwargs)
-        frame = self._collected(reader).to_pandas(timestamp_as_object=True)
-        return shaped.__pandas_result__(frame, schema=ibis_schema(reader.schema))
+        rows = self._collected(expr, params=params, limit=limit, **kwargs)
+        frame = rows.to_pandas(timestamp_as_object=True)
+        return shaped.__pandas_result__(frame, schema=ibis_schema(rows.schema))
 
-    def _collected(self, reader: pa.RecordBatchReader) -> pa.Table:
-        return collected(reader, self.session.profile.max_result_bytes or MAX_RESULT_BYTES)
+    def _collected(
+        self, expr: ir.Expr, *, params: Mapping[ir.Scalar, Any] | None, limit: int | str | None, **_: Any
+    ) -> pa.Table:
+        """Collect rows under the limit and with the errors of the session."""
+        table = expr.as_table()
+        rows = self.plan(table, params=params, limit=limit).to_arrow()
+        return rows.cast(exact_schema(table.schema(), rows.schema))
 
     def raw_sql(self, query: Any, **_: Any) -> Result:
         """Plan a text, or an expression of SQLGlot, under the policy of the session."""
