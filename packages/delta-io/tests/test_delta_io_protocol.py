@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import uuid
 from datetime import UTC, date, datetime
@@ -574,3 +575,78 @@ def test_parquet_types_that_stand_for_others(tmp_path):
     assert found["t"].to_pylist() == [datetime(1850, 1, 1), datetime(9999, 12, 31)]
     assert found["d"].to_pylist() == [Decimal("1.25"), Decimal("-0.01")]
     assert bag(table.changes(-1).weighted().read_all()) == bag(found)
+
+
+def test_zero_is_zero_whatever_its_sign(tmp_path):
+    values = [-0.0, 0.0, -1.5, math.nan, None]
+    pq.write_table(pa.table({"x": values}), tmp_path / "a.parquet")
+    known = {"numRecords": 5, "minValues": {"x": -1.5}, "maxValues": {"x": 0.0}, "nullCount": {"x": 1}}
+    commit(tmp_path, 0, protocol(), metadata([field("x", "double")]), add("a.parquet", stats=known))
+    snapshot = Table(tmp_path).snapshot()
+    found = {
+        "x = 0": 2,
+        "x < 0": 1,
+        "x >= 0.0": 3,
+        "x > 0": 1,
+        "NOT x = 0": 2,
+        "x IN (0, 1)": 2,
+        "x <= -0.0": 3,
+    }
+    for predicate, count in found.items():
+        assert snapshot.to_reader(predicate=predicate).read_all().num_rows == count, predicate
+        assert Table(tmp_path).changes(-1, predicate=predicate).to_reader().read_all().num_rows == count
+    assert "0" in (snapshot.why_by_file(predicate="x = 0") or "")
+    assert snapshot.why_by_file(predicate="x IS NULL") is None
+
+
+def test_rows_wanted_are_found_whatever_statistics_leave_out(tmp_path):
+    long = "a" * 40
+    many = Decimal("123456789012345678901234567.8912345679")
+    data = {
+        "x": [1.0, math.nan],
+        "s": [long, long + "z"],
+        "c": pa.array([many, many], pa.decimal128(38, 10)),
+    }
+    pq.write_table(pa.table(data), tmp_path / "a.parquet")
+    bounds = {"x": 1.0, "s": long[:32], "c": float(many)}
+    known = {"numRecords": 2, "minValues": bounds, "maxValues": bounds, "nullCount": {"x": 0, "s": 0, "c": 0}}
+    fields = [field("x", "double"), field("s", "string"), field("c", "decimal(38,10)")]
+    commit(tmp_path, 0, protocol(), metadata(fields), add("a.parquet", stats=known))
+    snapshot = Table(tmp_path).snapshot()
+    found = {
+        "x > 5": 1,
+        "x <> 1.0": 1,
+        "NOT (x <= 5)": 1,
+        f"s = '{long}z'": 1,
+        f"s > '{long}'": 1,
+        f"c = {many}": 2,
+        f"c > {int(many)}": 2,
+        "x > 5 AND s IS NOT NULL": 1,
+        "abs(x) > 5": 1,
+        f"concat(s, '') = '{long}z'": 1,
+        f"s = '{long}z' AND length(s) > 1": 1,
+        "x > 5 AND length(s) > 1": 1,
+    }
+    for predicate, count in found.items():
+        assert snapshot.to_reader(predicate=predicate).read_all().num_rows == count, predicate
+
+
+def test_rows_come_alike_from_engine_and_files(tmp_path):
+    stamp = datetime(1582, 10, 4, 12, tzinfo=UTC)
+    times = pa.array([stamp, None], pa.timestamp("us", "UTC"))
+    data = {"id": pa.array([1, 2], pa.int64()), "t": times, "s": ["a", None]}
+    pq.write_table(pa.table(data), tmp_path / "a.parquet")
+    fields = [field("id", "long"), field("t", "timestamp"), field("s", "string"), field("p", "date")]
+    common = {"partitionValues": {"p": "2024-02-29"}}
+    for folder, features in (("engine", []), ("files", ["typeWidening"])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes())
+        meta = metadata(fields, partition_by=["p"])
+        commit(tmp_path / folder, 0, protocol(*features), meta, add("a.parquet", **common))
+    engine, files = (Table(tmp_path / each).snapshot() for each in ("engine", "files"))
+    assert (engine.why_by_file(), "typeWidening" in (files.why_by_file() or "")) == (None, True)
+    early = {"predicate": "t < TIMESTAMP '1600-01-01 00:00:00'"}
+    for options in ({}, {"columns": ["p"]}, {"columns": ["s", "id"]}, early):
+        one, other = (each.to_reader(**options).read_all() for each in (engine, files))
+        assert one.schema == other.schema
+        assert bag(one) == bag(other), options

@@ -14,7 +14,7 @@ _ZONE: Final = r"(Z|[+-]\d{2}:?\d{2})$"
 _MILLISECOND_REST: Final = 999
 _EXACT_DIGITS: Final = 15
 _SHORTENED: Final = 32
-_LAST_CHARACTER: Final = "\U0010ffff"
+LAST_CHARACTER: Final = "\U0010ffff"
 
 
 def json_type(kind: pa.DataType) -> pa.DataType:
@@ -95,7 +95,7 @@ def _text(given: pa.Array[Any], *, high: bool) -> pa.Array[Any]:
     cut = pc.greater_equal(pc.utf8_length(texts), _SHORTENED)
     if not pc.any(cut).as_py():
         return texts
-    return pc.if_else(cut, pc.binary_join_element_wise(texts, _LAST_CHARACTER, ""), texts)
+    return pc.if_else(cut, pc.binary_join_element_wise(texts, LAST_CHARACTER, ""), texts)
 
 
 def _parsed(given: pa.Array[Any], kind: pa.DataType, pattern: str) -> pa.Array[Any]:

@@ -31,9 +31,10 @@ def _lines(texts: pa.StringArray) -> pa.Buffer:
     """Return texts as lines; the JSON reader may die of what is no object."""
     kind = pa.large_string()
     large = texts.cast(kind)
-    objects = pc.if_else(pc.starts_with(large, "{"), large, pa.scalar("{}", kind))
-    known = pc.fill_null(objects, pa.scalar("{}", kind))
-    lines = pc.binary_join_element_wise(known, pa.scalar("", kind), pa.scalar("\n", kind))
+    objects = pc.fill_null(pc.starts_with(large, "{"), False)
+    if objects.false_count:
+        large = pc.if_else(objects, large, pa.scalar("{}", kind))
+    lines = pc.binary_join_element_wise(large, pa.scalar("", kind), pa.scalar("\n", kind))
     return cast("pa.Buffer", lines.buffers()[2]).slice(0, pc.sum(pc.binary_length(lines)).as_py() or 0)
 
 

@@ -42,7 +42,8 @@ def placed(location: Location, raw: str) -> str:
 
 def decode_paths(location: Location, paths: pa.StringArray) -> pa.StringArray:
     """Return paths of the log as `placed` does, one by one only where there is something to decode."""
-    special = pc.match_substring_regex(paths, "%|^/|^[A-Za-z][A-Za-z0-9+.-]*:/")
+    escaped, absolute = pc.match_substring(paths, "%"), pc.starts_with(paths, "/")
+    special = pc.or_(pc.or_(escaped, absolute), pc.match_substring(paths, ":/"))
     if not pc.any(special).as_py():
         return paths
     decoded = pa.array([placed(location, path) for path in paths.filter(special).to_pylist()], pa.string())

@@ -103,6 +103,18 @@ def columns_of(node: Node) -> frozenset[str]:
             return frozenset().union(*map(columns_of, parts))
 
 
+def comparisons(node: Node) -> Iterator[Compare]:
+    """Yield the comparisons of a predicate."""
+    match node:
+        case Compare():
+            yield node
+        case All(parts) | Some(parts):
+            for part in parts:
+                yield from comparisons(part)
+        case _:
+            return
+
+
 class _Column(Struct, frozen=True, kw_only=True):
     path: Path
     kind: Any

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 from deltalake import QueryBuilder
 
+from delta_io._bounds import LAST_CHARACTER
 from delta_io._compute import pc
 from delta_io._map_errors import mapped
 from delta_io._places import decode_paths, placed
-from delta_io._predicate import joins_null, parse
+from delta_io._predicate import Node, comparisons, joins_null, parse
 from delta_io._replay import rows_of
 from delta_io._rows import Layout, adapt, open_parquet, read_rows
-from delta_io.errors import DeltaIoError, OptionError, SchemaMismatchError
+from delta_io.errors import DeltaIoError, OptionError, PredicateError, SchemaMismatchError
 from delta_io.index import may_hold, rows_satisfy
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 _SETTINGS: Final = {"datafusion.sql_parser.enable_ident_normalization": "false"}
 # Features that the engine refuses, and reading file by file knows: values are cast to the table's types.
 _REFUSED_BY_ENGINE: Final = frozenset({"typeWidening", "typeWidening-preview", "vacuumProtocolCheck"})
+_EXACT_DIGITS: Final = 15
+_FIRST_YEAR: Final = 1678
+_LAST_YEAR: Final = 2261
 _FIRST_NANOSECOND: Final = datetime(1677, 9, 22, tzinfo=UTC)
 _LAST_NANOSECOND: Final = datetime(2262, 4, 11, tzinfo=UTC)
 
@@ -62,28 +67,35 @@ def read_snapshot(
     """Return the rows of a snapshot that satisfy a predicate."""
     chosen = choose(snapshot.schema, columns)
     shown = pa.schema([field.with_nullable(True) for field in chosen], chosen.metadata)
-    reason = why_by_file(snapshot, location, chosen if predicate is None else snapshot.schema)
-    if reason is not None or (predicate is not None and joins_null(predicate)):
+    if why_by_file(snapshot, location, chosen, predicate) is not None:
         batches = _file_batches(snapshot, location, files, shown, predicate)
         return pa.RecordBatchReader.from_batches(shown, batches)
     names = ", ".join(quote(name) for name in shown.names)
     sql = f"SELECT {names} FROM {_source(snapshot)}"
     if predicate is not None:
         # The engine prunes by the first half. It loses conjuncts that are null; the second half keeps them.
-        sql += f" WHERE ({predicate}\n) AND (({predicate}\n) IS TRUE)"
+        prune_by = (
+            "" if _parsed(predicate, snapshot) is None and _doubtful(snapshot) else f"({predicate}\n) AND "
+        )
+        sql += f" WHERE {prune_by}(({predicate}\n) IS TRUE)"
     with mapped(location, "reading"):
         builder = QueryBuilder(_SETTINGS).register("snapshot", snapshot._handle())  # pyright: ignore[reportPrivateUsage] -- same package
         stream = builder.execute(sql)
     return pa.RecordBatchReader.from_batches(shown, _batches(stream, shown, location))
 
 
-def why_by_file(snapshot: Snapshot, location: Location, needed: pa.Schema) -> str | None:
+def why_by_file(
+    snapshot: Snapshot, location: Location, chosen: pa.Schema, predicate: str | None
+) -> str | None:
     """Return why rows are read file by file, or None when deltalake's engine reads them."""
+    needed = chosen if predicate is None else snapshot.schema
     features = sorted(snapshot.protocol.reader_features & _REFUSED_BY_ENGINE)
     if features:
         return f"deltalake's engine refuses the feature {features[0]!r}"
     if _wide_int96(snapshot, location, needed):
         return "a file holds INT96 timestamps, which deltalake's engine reads wrong beyond nanoseconds"
+    if predicate is not None and (reason := _mistaken(predicate, snapshot)) is not None:
+        return reason
     try:
         handle = snapshot._handle()  # pyright: ignore[reportPrivateUsage] -- same package
     except DeltaIoError as error:
@@ -93,6 +105,56 @@ def why_by_file(snapshot: Snapshot, location: Location, needed: pa.Schema) -> st
     if len(theirs) != len(ours) or pc.any(pc.invert(pc.is_in(ours, decode_paths(location, theirs)))).as_py():
         return "deltalake lists other files"  # it tells paths apart that are the same, decoded
     return None
+
+
+def _parsed(predicate: str, snapshot: Snapshot) -> Node | None:
+    try:
+        return parse(predicate, snapshot.schema)
+    except PredicateError:
+        return None
+
+
+def _mistaken(predicate: str, snapshot: Snapshot) -> str | None:
+    """Return why deltalake's engine would answer a predicate wrong, or None."""
+    if joins_null(predicate):
+        return "a list with NULL stands beside another list, where deltalake's engine takes other rows"
+    node = _parsed(predicate, snapshot)
+    for each in comparisons(node) if node is not None else ():
+        if isinstance(each.value, float):
+            return "a floating-point number is compared; deltalake's engine loses NaN and tells -0.0 from 0.0"
+        if (
+            isinstance(each.value, (int, Decimal))
+            and len(Decimal(each.value).as_tuple().digits) > _EXACT_DIGITS
+        ):
+            return "a number has more digits than deltalake's engine keeps"
+        if isinstance(each.value, datetime) and not _FIRST_YEAR <= each.value.year <= _LAST_YEAR:
+            return "a time lies beyond the range of nanoseconds, which deltalake's engine counts in"
+        if isinstance(each.value, str) and _is_cut(snapshot, each.column):
+            return (
+                "texts are compared whose statistics may be cut off, which deltalake's engine takes for whole"
+            )
+    return None
+
+
+def _doubtful(snapshot: Snapshot) -> bool:
+    """Tell whether deltalake's engine may drop files, or row groups, that hold rows wanted."""
+    return any(
+        pa.types.is_floating(field.type)
+        or pa.types.is_nested(field.type)
+        or (pa.types.is_string(field.type) and _is_cut(snapshot, (field.name,)))
+        for field in snapshot.schema
+    )
+
+
+def _is_cut(snapshot: Snapshot, column: Sequence[str]) -> bool:
+    """Tell whether an upper bound of a text column is so long that a writer may have cut it."""
+    actions = snapshot.add_actions()
+    bounds = actions["max"].combine_chunks() if "max" in actions.column_names else None
+    for name in column:
+        if bounds is None or bounds.type.get_field_index(name) < 0:
+            return False
+        bounds = pc.struct_field(bounds, [name])
+    return bool(pc.any(pc.ends_with(bounds, LAST_CHARACTER)).as_py())
 
 
 def _source(snapshot: Snapshot) -> str:

@@ -32,7 +32,13 @@ _JSON_VECTOR: Final = pa.struct(
         pa.field("cardinality", pa.int64()),
     ]
 )
+_OTHERS: Final = (
+    pa.field("protocol", pa.struct([pa.field("minReaderVersion", pa.int32())])),
+    pa.field("metaData", pa.struct([pa.field("id", pa.string())])),
+    pa.field("txn", pa.struct([pa.field("appId", pa.string()), pa.field("version", pa.int64())])),
+)
 _NAMED: Final = (b'"metaData"', b'"protocol"', b'"txn"')
+_HEAD_BYTES: Final = 1 << 16
 
 
 class State(Struct, frozen=True, kw_only=True):
@@ -61,6 +67,17 @@ class _Layout(Struct, frozen=True, kw_only=True):
     @property
     def partition_type(self) -> pa.StructType:
         return pa.struct([pa.field(name, pa.string()) for name in self.partitions])
+
+
+class _Lines(Struct, frozen=True, kw_only=True):
+    """What lines say: files with their places among the lines, and how much of the table itself."""
+
+    adds: pa.Table
+    removes: pa.Table
+    added: pa.Array[Any]
+    removed: pa.Array[Any]
+    named: int
+    transactions: dict[str, int]
 
 
 class _Named(Struct, kw_only=True):
@@ -122,14 +139,15 @@ def advance(location: Location, state: State) -> State:
         parts.append(_commit_lines(location, version))
     if not parts:
         return state
-    data = _joined(parts)
-    named = _Named(transactions=dict(state.transactions))
-    _find_named(data, named)
-    if named.metadata is not None or named.protocol is not None:
+    lines = _read_lines(_joined(parts), _layout(state.metadata))
+    if lines.named:
         return load(location) or state
-    files = _reconcile(location, state.files, data, _layout(state.metadata))
     return msgspec.structs.replace(
-        state, version=version, transactions=named.transactions, files=files, modified_ms=modified
+        state,
+        version=version,
+        transactions=dict(state.transactions) | lines.transactions,
+        files=_reconcile(location, state.files, lines),
+        modified_ms=modified,
     )
 
 
@@ -144,7 +162,7 @@ def _replay(location: Location, checkpoint: Checkpoint | None, version: int, lis
         named.note(action)
     for lines in contents.lines:
         _find_named(lines, named)
-    _find_named(data, named)
+    lines = _tail(data, named)
     if named.protocol is None or named.metadata is None:
         lacking = "protocol" if named.protocol is None else "metadata"
         raise LogError(f"the log says nothing of the {lacking}", "the action is missing", "Restore the log.")
@@ -152,16 +170,35 @@ def _replay(location: Location, checkpoint: Checkpoint | None, version: int, lis
     check_readable(protocol, table=location.shown)
     layout = _layout(named.metadata)
     tables = [_normal(each, layout) for each in contents.adds]
-    tables += [_from_lines(each, layout)[0] for each in contents.lines]
+    tables += [_from_lines(each, layout).adds for each in contents.lines]
     files = _concatenated(tables) if tables else _empty(layout)
     return State(
         version=version,
         protocol=protocol,
         metadata=named.metadata,
         transactions=named.transactions,
-        files=_reconcile(location, files, data, layout),
+        files=files if lines is None else _reconcile(location, files, lines),
         modified_ms={each.version: each.modified_ms for each in listing.checkpoints} | listing.commits,
     )
+
+
+def _tail(data: bytes, named: _Named) -> _Lines | None:
+    """Return the files that commits name, and note their other actions; None when there is nothing to read.
+
+    Those of the first lines are looked for; only when there turn out to be more, all lines are searched.
+    """
+    head = data[: data.rfind(b"\n", 0, _HEAD_BYTES) + 1] if len(data) > _HEAD_BYTES else data
+    noted = _find_named(head, named)
+    if named.metadata is None and len(head) < len(data):
+        noted = _find_named(data, named)
+    if not data or named.metadata is None:
+        return None
+    lines = _read_lines(data, _layout(named.metadata))
+    if lines.named != noted:
+        _find_named(data, named)
+        lines = _read_lines(data, _layout(named.metadata))
+    named.transactions |= lines.transactions
+    return lines
 
 
 def _layout(metadata: Metadata) -> _Layout:
@@ -184,8 +221,11 @@ def _commit_lines(location: Location, version: int) -> bytes:
     return _log.object_lines(_log.read_bytes(location, _log.commit_path(version)), f"commit {version}")
 
 
-def _find_named(data: bytes, named: _Named) -> None:
-    """Note the actions that are not files, without reading the lines that cannot be one."""
+def _find_named(data: bytes, named: _Named) -> int:
+    """Note the actions that are not files, and return how many of them describe the table.
+
+    Lines that cannot be one are not read.
+    """
     places: set[int] = set()
     for mark in _NAMED:
         at = data.find(mark)
@@ -193,32 +233,38 @@ def _find_named(data: bytes, named: _Named) -> None:
             places.add(data.rfind(b"\n", 0, at) + 1)
             end = data.find(b"\n", at)
             at = data.find(mark, end) if end >= 0 else -1
+    count = 0
     for start in sorted(places):
         end = data.find(b"\n", start)
         line = _log.decode_line(data[start : end if end >= 0 else len(data)])
         for action in (line.protocol, line.meta_data, line.txn):
             if action is not None:
                 named.note(action)
+                count += not isinstance(action, Txn)
+    return count
 
 
-def _reconcile(location: Location, base: pa.Table, data: bytes, layout: _Layout) -> pa.Table:
-    """Return the live files after some commits: of each file and vector, what was said last holds."""
-    if not data:
-        return base
+def _read_lines(data: bytes, layout: _Layout) -> _Lines:
     try:
-        adds, removes, added, removed = _from_lines(data, layout)
+        return _from_lines(data, layout)
     except pa.ArrowInvalid as error:
         raise LogError("a commit cannot be read", str(error), "The log may be damaged.") from None
+
+
+def _reconcile(location: Location, base: pa.Table, lines: _Lines) -> pa.Table:
+    """Return the live files after some commits: of each file and vector, what was said last holds."""
+    adds, removes, added, removed = lines.adds, lines.removes, lines.added, lines.removed
     keys = pa.concat_arrays([_keys(location, each) for each in (adds, removes)])
     order = pa.concat_arrays([added, removed])
     if not len(keys):
         return base
-    last = pa.table({"key": keys, "order": order}).group_by("key").aggregate([("order", "max")])
-    if last.num_rows < len(keys):
+    named = pc.unique(keys)
+    if len(named) < len(keys):
+        last = pa.table({"key": keys, "order": order}).group_by("key").aggregate([("order", "max")])
         adds = adds.filter(pc.is_in(added, value_set=last["order_max"].combine_chunks()))
     if not base.num_rows:
         return adds
-    stays = pc.invert(pc.is_in(_keys(location, base), value_set=last["key"].combine_chunks()))
+    stays = pc.invert(pc.is_in(_keys(location, base), value_set=named))
     return _concatenated([base.filter(stays), adds])
 
 
@@ -237,23 +283,40 @@ def _keys(location: Location, files: pa.Table) -> pa.Array[Any]:
     return pc.if_else(vectors.is_null(), paths, pc.binary_join_element_wise(paths, *texts, "\n"))
 
 
-def _from_lines(data: bytes, layout: _Layout) -> tuple[pa.Table, pa.Table, pa.Array[Any], pa.Array[Any]]:
-    """Return the files that lines add, those that they remove, and the places of both among the lines."""
+def _from_lines(data: bytes, layout: _Layout) -> _Lines:
+    """Return what lines say."""
     key = [pa.field("path", pa.string()), pa.field("deletionVector", _JSON_VECTOR)]
     kinds = {"size": pa.int64(), "modificationTime": pa.int64(), "stats": pa.string()}
     described = [pa.field(name, kind) for name, kind in kinds.items()]
     if layout.partitions:
         described.append(pa.field("partitionValues", layout.partition_type))
-    schema = pa.schema([("add", pa.struct(key + described)), ("remove", pa.struct(key))])
+    schema = pa.schema([("add", pa.struct(key + described)), ("remove", pa.struct(key)), *_OTHERS])
     found = read_json_lines(data, schema)
     rows = pa.arange(0, found.num_rows)
     added, removed = (found[name].is_valid().combine_chunks() for name in ("add", "remove"))
     gone = cast("pa.StructArray", found["remove"].filter(removed).combine_chunks())
     removes = pa.table({"path": gone.field("path"), "deletion_vector": vector_fields(gone.field(1))})
     chunks = cast("list[pa.StructArray]", found["add"].chunks)
-    tables = [_normal(cast("pa.StructArray", each.filter(each.is_valid())), layout) for each in chunks]
+    tables = [_normal(_valid(each), layout) for each in chunks]
     adds = pa.concat_tables(tables) if tables else _empty(layout)
-    return adds, removes, rows.filter(added), rows.filter(removed)
+    transactions = found["txn"].drop_null().to_pylist()
+    return _Lines(
+        adds=adds,
+        removes=removes,
+        added=rows.filter(added),
+        removed=rows.filter(removed),
+        named=sum(found.num_rows - found[name].null_count for name in ("protocol", "metaData")),
+        transactions={each["appId"]: each["version"] for each in transactions},
+    )
+
+
+def _valid(array: pa.StructArray) -> pa.StructArray:
+    """Return the values that are there; those in a row are not copied."""
+    valid = array.is_valid()
+    first, count = pc.index(valid, True).as_py(), valid.true_count
+    if valid.slice(max(first, 0), count).true_count == count:
+        return cast("pa.StructArray", array.slice(max(first, 0), count))
+    return cast("pa.StructArray", array.filter(valid))
 
 
 def _normal(add: pa.StructArray, layout: _Layout) -> pa.Table:

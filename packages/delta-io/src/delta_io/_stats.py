@@ -148,14 +148,19 @@ def _json_counts(fields: Fields, mode: str) -> pa.StructType:
     return pa.struct(children)
 
 
-def typed_statistics(files: pa.Table, layout: StatsLayout) -> pa.StructArray:
-    """Return the statistics of files as `StatsLayout.struct_type`."""
-    texts = cast("pa.StringArray", files["stats"].combine_chunks())
-    written = layout.from_struct(read_statistics(texts, layout.json_type))
+def read_json(files: pa.Table, layout: StatsLayout) -> pa.StructArray:
+    """Return the statistics that the log holds as JSON, by physical name."""
+    return read_statistics(cast("pa.StringArray", files["stats"].combine_chunks()), layout.json_type)
+
+
+def typed_statistics(files: pa.Table, given: pa.StructArray, layout: StatsLayout) -> pa.StructArray:
+    """Return the statistics of files, from what `read_json` returned, as `StatsLayout.struct_type`."""
+    written = layout.from_struct(given)
     if "parsed" not in files.column_names:
         return written
     parsed = cast("pa.StructArray", files["parsed"].combine_chunks())
-    return cast("pa.StructArray", _prefer(texts.is_valid(), written, parsed))
+    has_text = files["stats"].combine_chunks().is_valid()
+    return cast("pa.StructArray", _prefer(has_text, written, parsed))
 
 
 def _prefer(mask: pa.Array[Any], one: pa.Array[Any], other: pa.Array[Any]) -> pa.Array[Any]:
@@ -170,9 +175,10 @@ def _prefer(mask: pa.Array[Any], one: pa.Array[Any], other: pa.Array[Any]) -> pa
     return pa.StructArray.from_arrays(children, fields=fields)
 
 
-def add_actions(location: Location, files: pa.Table, layout: StatsLayout, partition_by: Fields) -> pa.Table:
+def add_actions(
+    location: Location, files: pa.Table, statistics: pa.StructArray, partition_by: Fields, mode: str
+) -> pa.Table:
     """Return the live files: decoded paths, logical column names, bounds that hold, deletion vectors."""
-    statistics = typed_statistics(files, layout)
     columns: dict[str, Any] = {
         "path": decode_paths(location, cast("pa.StringArray", files["path"].combine_chunks())),
         "size_bytes": files["size_bytes"],
@@ -181,7 +187,7 @@ def add_actions(location: Location, files: pa.Table, layout: StatsLayout, partit
     }
     if partition_by:
         texts = files["partition"].combine_chunks()
-        columns["partition"] = partition_values(texts, partition_by, layout.mode)
+        columns["partition"] = partition_values(texts, partition_by, mode)
     for index, field in enumerate(cast("pa.StructType", statistics.type)):
         if field.name != "num_records":
             columns[field.name] = pc.struct_field(statistics, [index])

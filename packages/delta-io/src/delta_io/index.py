@@ -173,7 +173,7 @@ class _Files:
         nulls = self._child("null_count", column) if self._statistics else None
         if nulls is None:
             return self._every(True)
-        held = pc.less(nulls, self._records) if negated else pc.greater(nulls, 0)
+        held = pc.not_equal(nulls, self._records) if negated else pc.greater(nulls, 0)
         return pc.fill_null(held, True)
 
     def _compare(self, column: Path, sign: str, value: Value) -> pa.BooleanArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -133,36 +133,43 @@ class Snapshot:
 
     @cached_property
     def _actions(self) -> pa.Table:
-        return self._describe(self._state.files)
+        return self._describe(None, None)
 
-    def _describe(self, files: pa.Table, columns: frozenset[str] | None = None) -> pa.Table:
+    @cached_property
+    def _fields(self) -> list[pa.Field[Any]]:
+        return known_fields(self._state.metadata.schema_string)
+
+    @cached_property
+    def _json_statistics(self) -> pa.StructArray:
+        return _stats.read_json(self._state.files, self._layout(None))
+
+    def _layout(self, columns: frozenset[str] | None) -> StatsLayout:
+        fields = (each for each in self._fields if columns is None or each.name in columns)
+        rest = tuple(each for each in fields if each.name not in self.partition_by)
+        return StatsLayout(fields=rest, mode=self.column_mapping)
+
+    def _describe(self, kept: pa.BooleanArray | None, columns: frozenset[str] | None) -> pa.Table:
         """Return files with what is known of their rows, of some columns or of all."""
-        known = known_fields(self._state.metadata.schema_string)
-        wanted = [each for each in known if columns is None or each.name in columns]
+        partitions = [each for each in self._fields if each.name in self.partition_by]
         with mapped(self._location, "listing the files of"):
-            return _stats.add_actions(
-                self._location,
-                files,
-                StatsLayout(
-                    fields=tuple(each for each in wanted if each.name not in self.partition_by),
-                    mode=self.column_mapping,
-                ),
-                [each for each in wanted if each.name in self.partition_by],
-            )
+            files, given = self._state.files, self._json_statistics
+            if kept is not None:
+                files, given = files.filter(kept), given.filter(kept)
+            statistics = _stats.typed_statistics(files, given, self._layout(columns))
+            return _stats.add_actions(self._location, files, statistics, partitions, self.column_mapping)
 
     def _described_by(self, columns: frozenset[str]) -> pa.Table:
         """Return all files with what is known of at least these columns."""
         if "_actions" in self.__dict__:
             return self._actions
         if self._columns_known is None or not columns <= self._columns_known[0]:
-            known = columns if self._columns_known is None else columns | self._columns_known[0]
-            self._columns_known = known, self._describe(self._state.files, known)
+            self._columns_known = columns, self._describe(None, columns)
         return self._columns_known[1]
 
     def _kept(self, kept: pa.BooleanArray | None) -> pa.Table:
         if kept is None or "_actions" in self.__dict__:
             return self._actions if kept is None else self._actions.filter(kept)
-        return self._describe(self._state.files.filter(kept))
+        return self._describe(kept, None)
 
     def add_actions(self) -> pa.Table:
         """Return the live files, one row each.
@@ -233,20 +240,22 @@ class Snapshot:
         """
         return read_snapshot(self, self._location, self._state.files, columns, predicate)
 
-    def why_by_file(self, columns: Sequence[str] | None = None) -> str | None:
+    def why_by_file(self, columns: Sequence[str] | None = None, predicate: str | None = None) -> str | None:
         """Return why `to_reader` reads the files one by one, by itself.
 
         Parameters
         ----------
         columns : Sequence[str], optional
             Columns wanted; all when left out.
+        predicate : str, optional
+            SQL text that the rows satisfy.
 
         Returns
         -------
         str or None
             The reason; None when deltalake's engine reads them, as it does unless it is known to be wrong.
         """
-        return why_by_file(self, self._location, choose(self.schema, columns))
+        return why_by_file(self, self._location, choose(self.schema, columns), predicate)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return the rows as an Arrow C stream."""
