@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from delta_io_log import add, commit, field, metadata, protocol, remove, vector, write_int96
 from deltalake import DeltaTable, write_deltalake
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from delta_io import (
@@ -435,6 +435,7 @@ PREDICATES = st.recursive(
 
 
 @given(predicate=PREDICATES)
+@example(predicate="NOT ((i IN (0, 0) AND i IN (1, 1)))")
 @settings(max_examples=60, deadline=None)
 def test_predicates_prune_and_filter_as_the_engine_does(spread, predicate):
     snapshot = spread.snapshot()

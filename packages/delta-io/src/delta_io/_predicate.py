@@ -348,6 +348,11 @@ def _typed_text(value: str, kind: pa.DataType) -> Value:
     raise ValueError(value)
 
 
+def joins_lists(text: str) -> bool:
+    """Tell whether there are several lists: engines join them, and may take an empty one for false."""
+    return len(_LIST.findall(_TEXT.sub("''", text))) > 1
+
+
 def joins_null(text: str) -> bool:
     """Tell whether a list with NULL stands beside another list: engines join them, and drop the NULL."""
     lists = _LIST.findall(_TEXT.sub("''", text))

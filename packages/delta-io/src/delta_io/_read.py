@@ -15,7 +15,7 @@ from delta_io._bounds import LAST_CHARACTER
 from delta_io._compute import pc
 from delta_io._map_errors import mapped
 from delta_io._places import decode_paths, placed
-from delta_io._predicate import Node, comparisons, joins_null, parse
+from delta_io._predicate import Node, comparisons, joins_lists, joins_null, parse
 from delta_io._replay import rows_of
 from delta_io._rows import Layout, adapt, open_parquet, read_rows
 from delta_io.errors import DeltaIoError, OptionError, PredicateError, SchemaMismatchError
@@ -116,9 +116,9 @@ def _parsed(predicate: str, snapshot: Snapshot) -> Node | None:
 
 def _mistaken(predicate: str, snapshot: Snapshot) -> str | None:
     """Return why deltalake's engine would answer a predicate wrong, or None."""
-    if joins_null(predicate):
-        return "a list with NULL stands beside another list, where deltalake's engine takes other rows"
     node = _parsed(predicate, snapshot)
+    if joins_null(predicate) or (node is not None and joins_lists(predicate)):
+        return "a list stands beside another list, where deltalake's engine may take other rows"
     for each in comparisons(node) if node is not None else ():
         if isinstance(each.value, float):
             return "a floating-point number is compared; deltalake's engine loses NaN and tells -0.0 from 0.0"
