@@ -7,23 +7,18 @@ replace the ones in that file.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import re
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
-from importlib.metadata import version
 from pathlib import Path
 
+from _report import markdown, replace_between, setting
 from _timing import Timing, Timings, disagreements, measure
 from _tpch_data import lookup_queries, prepare, tpch_queries
 from _ways import WAYS, Way
 
 DATA = Path(__file__).parent / ".data"
-BEGIN, END = "<!-- tpch: begin -->", "<!-- tpch: end -->"
-PACKAGES = ("datafusion-ext", "df-runtime", "delta-io", "datafusion", "deltalake", "duckdb", "pyarrow")
+MARK = "tpch"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = render(ways, groups, timings, options)
     print(report)
     if options.write:
-        replace_report(options.write, report)
+        replace_between(options.write, MARK, report)
     return 0
 
 
@@ -72,7 +67,7 @@ def render(
     ratios = {**timings, **totals}
     return "\n\n".join(
         [
-            setting(options),
+            setting(f"Scale factor {options.scale}, {options.rounds} rounds"),
             "Milliseconds, best / median:",
             "\n".join(rows),
             "\n".join(table(ways, list(lookups), timings)),
@@ -80,22 +75,6 @@ def render(
             "\n".join(ratio_table(ways, ["**22 queries**", *lookups], ratios)),
         ]
     )
-
-
-def setting(options: argparse.Namespace) -> str:
-    """Say where, when and with what the figures came about."""
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return (
-        f"Scale factor {options.scale}, {options.rounds} rounds, {datetime.now(UTC):%Y-%m-%d}, "
-        f"{os.cpu_count()} cores ({processor()}), Python {platform.python_version()}, {versions}."
-    )
-
-
-def processor() -> str:
-    """Name the processor, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", info.read_text(encoding="utf-8")) if info.exists() else None
-    return found.group(1).strip() if found else platform.machine()
 
 
 def table(ways: Mapping[str, Way], queries: Sequence[str], timings: Timings) -> list[str]:
@@ -116,12 +95,6 @@ def ratio_table(ways: Mapping[str, Way], queries: Sequence[str], timings: Timing
     return markdown(head, body)
 
 
-def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """Lay out a table with right-aligned figures."""
-    rule = "|---|" + "---:|" * (len(head) - 1)
-    return [f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(cells)} |" for cells in body)]
-
-
 def milliseconds(timing: Timing) -> str:
     """Write a time with a decimal where it matters."""
     digits = 1 if timing.best < 0.1 else 0
@@ -131,14 +104,6 @@ def milliseconds(timing: Timing) -> str:
 def multiple(ours: Timing, theirs: Timing) -> str:
     """Write how many times as long ours takes."""
     return f"{ours.best / theirs.best:.2f} / {ours.median / theirs.median:.2f}"
-
-
-def replace_report(path: Path, report: str) -> None:
-    """Put a report between the marks in a file."""
-    text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n\n{report}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::Arc;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
+use tokio::task::JoinError;
 
 /// What kind of failure an [`EngineError`] reports. The text form is stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +149,25 @@ fn find_engine_error(error: &DataFusionError) -> Option<&EngineError> {
     None
 }
 
+/// A panic in a task of an operator reaches those who wait for it as an error of the runtime.
+fn find_panic(error: &DataFusionError) -> Option<&JoinError> {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = source {
+        // Operators share one such error among their partitions.
+        let shared = current.downcast_ref::<Arc<JoinError>>().map(Arc::as_ref);
+        let boxed = current.downcast_ref::<Box<JoinError>>().map(Box::as_ref);
+        match shared.or(boxed).or_else(|| current.downcast_ref()) {
+            Some(found) if found.is_panic() => return Some(found),
+            _ => source = current.source(),
+        }
+    }
+    None
+}
+
 fn from_root(error: &DataFusionError) -> EngineError {
+    if let Some(panic) = find_panic(error) {
+        return EngineError::new(Code::Internal, format!("The engine panicked: {panic}"));
+    }
     let root = error.find_root();
     let code = match root {
         DataFusionError::SQL(..) => Code::SqlSyntax,
@@ -202,6 +222,17 @@ mod tests {
         let error = EngineError::from(DataFusionError::from(wrapped));
         assert_eq!(error.code, Code::StreamConsumed);
         assert_eq!(error.to_string(), "gone [engine-stream-consumed]");
+    }
+
+    #[test]
+    fn a_panic_of_a_task_is_a_defect_of_the_engine() {
+        let task = async { tokio::spawn(async { panic!("on purpose") }).await };
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        let error: JoinError = runtime.block_on(task).unwrap_err();
+        let shared = DataFusionError::External(Box::new(Arc::new(error))).context("Join Error");
+        let found = EngineError::from(shared);
+        assert_eq!(found.code, Code::Internal);
+        assert!(found.message.contains("on purpose"));
     }
 
     #[test]

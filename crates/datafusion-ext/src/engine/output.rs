@@ -1,5 +1,7 @@
 //! What leaves the engine: plain string and binary columns instead of view types, as a blocking reader.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -133,7 +135,8 @@ impl ResultReader {
                 next = stream.next() => Ok(next),
             }
         };
-        let waited = block_on(next, &self.guard.watching(self.interrupt.as_ref()));
+        // A panic on this thread ends the run as one on a worker does.
+        let waited = guarded(|| block_on(next, &self.guard.watching(self.interrupt.as_ref())));
         match self.guard.explained(waited)?? {
             Some(batch) => {
                 let batch = batch?;
@@ -143,6 +146,18 @@ impl ResultReader {
             None => Ok(None),
         }
     }
+}
+
+/// Do work whose panics are errors.
+pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+}
+
+/// What a panic says of itself, as an error.
+fn panicked(panic: &(dyn Any + Send)) -> EngineError {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+    EngineError::new(Code::Internal, format!("The engine panicked: {text}"))
 }
 
 impl Drop for ResultReader {

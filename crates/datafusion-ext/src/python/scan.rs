@@ -13,7 +13,7 @@ use pyo3::types::PyCapsule;
 
 use super::arrow::{import_schema, import_stream};
 use super::errors::IntoPython;
-use crate::engine::runtime;
+use crate::engine::{guarded, runtime};
 use crate::error::{Code, EngineError};
 use crate::scan::{ColumnMapping, DeltaScan, ScanInput, ScanOptions};
 
@@ -77,7 +77,7 @@ impl PyDeltaScan {
                 options,
             })
         };
-        let scan = py.detach(build).into_python(py)?;
+        let scan = py.detach(|| guarded(build)).into_python(py)?;
         Ok(Self { scan: Arc::new(scan), root })
     }
 

@@ -22,6 +22,8 @@ const MAGIC: u32 = 1_681_511_377;
 const FRAME_BYTES: u64 = 4;
 /// A file of vectors starts with its version, one byte.
 const FIRST_OFFSET: u64 = 1;
+/// Deleted rows up to which the selection that they leave is kept for the next query.
+const MOST_ROWS_KEPT: u64 = 1 << 16;
 const UUID_CHARACTERS: usize = 20;
 const ALPHABET: &[u8; 85] =
     b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
@@ -42,11 +44,13 @@ pub struct DeletionVector {
     size_bytes: u64,
     cardinality: u64,
     rows: OnceCell<Arc<RoaringTreemap>>,
+    /// What the vector leaves of its file, kept where that takes little memory.
+    left: OnceCell<ParquetAccessPlan>,
 }
 
 impl DeletionVector {
     pub fn new(storage: Storage, size_bytes: u64, cardinality: u64) -> Self {
-        Self { storage, size_bytes, cardinality, rows: OnceCell::new() }
+        Self { storage, size_bytes, cardinality, rows: OnceCell::new(), left: OnceCell::new() }
     }
 
     /// Read a vector's description from the log: its storage type and what that type says of the place.
@@ -86,6 +90,19 @@ impl DeletionVector {
     /// The number of deleted rows.
     pub fn cardinality(&self) -> u64 {
         self.cardinality
+    }
+
+    /// Which rows of the file's row groups are left; `group_rows` are the row counts of the groups.
+    pub async fn left(
+        &self,
+        store: &dyn ObjectStore,
+        group_rows: impl IntoIterator<Item = u64>,
+    ) -> Result<ParquetAccessPlan> {
+        let make = || async { access_plan(self.rows(store).await?.as_ref(), group_rows) };
+        match self.cardinality <= MOST_ROWS_KEPT {
+            true => self.left.get_or_try_init(make).await.cloned(),
+            false => make().await,
+        }
     }
 
     /// The positions of the deleted rows, counted from the file's first row.

@@ -24,6 +24,8 @@ pub struct FileList {
     rows: Int64Array,
     /// Row counts without deleted rows; the same array if no file has any.
     live_rows: Int64Array,
+    /// Whether bounds and null counts are of the file's rows and not merely around them; all are, if absent.
+    tight: Option<BooleanArray>,
     /// Empty if no file has a deletion vector.
     vectors: Vec<Option<Arc<DeletionVector>>>,
     /// Vectors of the only rows that are wanted of a file. Empty if there are none.
@@ -32,7 +34,8 @@ pub struct FileList {
 
 impl FileList {
     /// Check and keep the hand-over. Columns: `path`, `size_bytes`, `modification_time` (milliseconds),
-    /// `num_records`, and optionally `partition`, `null_count`, `min`, `max`, `deletion_vector`, `only`.
+    /// `num_records`, and optionally `partition`, `null_count`, `min`, `max`, `tight_bounds`,
+    /// `deletion_vector`, `only`.
     pub fn try_new(schema: &SchemaRef, batches: &[RecordBatch], location: &Location) -> Result<Self> {
         let batch = concat_batches(schema, batches)?;
         let rows = integers(&batch, "num_records")?;
@@ -42,7 +45,12 @@ impl FileList {
         };
         let vectors = read("deletion_vector")?;
         let wanted = read("only")?;
+        let tight = match batch.column_by_name("tight_bounds") {
+            Some(_) => Some(column(&batch, "tight_bounds", &DataType::Boolean)?.as_boolean().clone()),
+            None => None,
+        };
         Ok(Self {
+            tight,
             paths: column(&batch, "path", &DataType::Utf8)?.as_string().clone(),
             sizes: integers(&batch, "size_bytes")?,
             modified: integers(&batch, "modification_time")?,
@@ -123,8 +131,18 @@ impl FileList {
         &self.rows
     }
 
-    pub fn has_vectors(&self) -> bool {
-        !self.vectors.is_empty()
+    /// Whether the statistics of a file are exact: it has no deleted rows, and nothing says otherwise.
+    pub fn is_whole(&self, file: usize) -> bool {
+        let tight = self.tight.as_ref().is_none_or(|tight| tight.is_null(file) || tight.value(file));
+        tight && self.vector(file).is_none() && self.wanted(file).is_none()
+    }
+
+    pub fn are_whole(&self, files: &BooleanArray) -> bool {
+        self.are_all_whole() || files.values().set_indices().all(|file| self.is_whole(file))
+    }
+
+    pub fn are_all_whole(&self) -> bool {
+        self.tight.is_none() && self.vectors.is_empty() && self.wanted.is_empty()
     }
 
     pub fn vector(&self, file: usize) -> Option<&Arc<DeletionVector>> {
@@ -196,6 +214,12 @@ pub(super) mod fixtures {
     use super::*;
     use datafusion::arrow::array::{Float64Array, TimestampMicrosecondArray};
     use datafusion::arrow::datatypes::{Field, Schema};
+
+    impl FileList {
+        pub fn with_tight_bounds(self, tight: &[bool]) -> Self {
+            Self { tight: Some(tight.to_vec().into()), ..self }
+        }
+    }
 
     /// The same with two rows of the first file deleted.
     pub fn three_files_with_a_vector() -> FileList {

@@ -96,7 +96,7 @@ impl FileIndex {
         let rows = self.files.num_rows(file);
         let mut statistics = Statistics::new_unknown(&Schema::empty());
         statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
-        let whole = self.files.vector(file).is_none();
+        let whole = self.files.is_whole(file);
         statistics.column_statistics =
             self.bounds.iter().map(|bounds| bounds.of_file(file, rows, whole)).collect();
         statistics
@@ -120,8 +120,7 @@ impl FileIndex {
         };
         let rows = self.rows(kept);
         let mut statistics = Statistics::new_unknown(&Schema::empty());
-        let whole = !self.files.has_vectors()
-            || kept.values().set_indices().all(|file| self.files.vector(file).is_none());
+        let whole = self.files.are_whole(kept);
         statistics.column_statistics =
             self.bounds.iter().map(|bounds| bounds.summary(&select, rows, whole)).collect();
         statistics.num_rows = rows;

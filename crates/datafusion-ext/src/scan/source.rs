@@ -243,6 +243,9 @@ impl VectorReader {
         let footer = reader.get_metadata(None).await?;
         let group_rows = footer.row_groups().iter().map(|group| group.num_rows().unsigned_abs());
         let store = self.store.as_ref();
+        if let (None, Some(deleted)) = (&wanted, &deleted) {
+            return Ok(deleted.left(store, group_rows).await?);
+        }
         let mut left_out = RoaringTreemap::new();
         if let Some(WantedRows(wanted)) = wanted {
             left_out.insert_range(0..group_rows.clone().sum());

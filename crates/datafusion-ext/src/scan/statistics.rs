@@ -172,13 +172,13 @@ fn stored_rows(files: &FileList, file: usize) -> Option<u64> {
 
 /// NULLs among the rows that are left of each file: all of them, none, or an unknown number.
 fn live_nulls(files: &FileList, null_count: &ArrayRef) -> ArrayRef {
-    if !files.has_vectors() {
+    if files.are_all_whole() {
         return Arc::clone(null_count);
     }
     let counts = null_count.as_primitive::<UInt64Type>().iter().enumerate();
-    let live = counts.map(|(file, nulls)| match (nulls, files.vector(file)) {
-        (Some(0), _) | (_, None) => nulls,
-        (nulls, Some(_)) if nulls == stored_rows(files, file) => files.num_rows(file).map(|rows| rows as u64),
+    let live = counts.map(|(file, nulls)| match (nulls, files.is_whole(file)) {
+        (Some(0), _) | (_, true) => nulls,
+        (nulls, false) if nulls == stored_rows(files, file) => files.num_rows(file).map(|rows| rows as u64),
         _ => None,
     });
     Arc::new(live.collect::<UInt64Array>())
@@ -203,18 +203,21 @@ fn known_extreme(bounds: &ArrayRef, greatest: bool) -> Option<ScalarValue> {
     ScalarValue::try_from_array(&first, 0).ok()
 }
 
-/// Statistics are JSON, whose readers may take decimals for doubles: beyond 15 digits they don't count.
 fn has_bounds(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Decimal128(precision, _) => *precision <= 15,
+        DataType::Decimal128(..) | DataType::Boolean => true,
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => true,
         DataType::Date32 | DataType::Timestamp(..) => true,
         other => other.is_integer() || other.is_floating(),
     }
 }
 
+/// Statistics are JSON, whose readers may take decimals for doubles: beyond 15 digits they are around values.
 fn is_exact(data_type: &DataType) -> bool {
-    data_type.is_integer() || matches!(data_type, DataType::Decimal128(..) | DataType::Date32)
+    match data_type {
+        DataType::Decimal128(precision, _) => *precision <= 15,
+        other => other.is_integer() || *other == DataType::Date32,
+    }
 }
 
 fn safe_minimum(bounds: ArrayRef) -> ArrayRef {
@@ -289,6 +292,31 @@ mod tests {
         let bounds = ColumnBounds::of_data(&files, &Field::new("id", DataType::Int64, true));
         let first = bounds.of_file(0, files.num_rows(0), false);
         assert_eq!(first.max_value, Precision::Inexact(ScalarValue::Int64(Some(9))));
+    }
+
+    #[test]
+    fn bounds_that_are_not_tight_are_not_exact() {
+        let files = three_files().with_tight_bounds(&[false, true, true]);
+        let bounds = ColumnBounds::of_data(&files, &Field::new("id", DataType::Int64, true));
+        let of = |file: usize| bounds.of_file(file, Some(10), files.is_whole(file)).max_value;
+        assert_eq!(of(0), Precision::Inexact(ScalarValue::Int64(Some(9))));
+        assert_eq!(of(1), Precision::Exact(ScalarValue::Int64(Some(19))));
+    }
+
+    #[test]
+    fn long_lists_of_values_are_looked_up_in_the_bounds() {
+        let bounds = ColumnBounds::of_data(&three_files(), &Field::new("id", DataType::Int64, true));
+        let values = |start: i64| (start..start + 30).map(ScalarValue::from).collect();
+        let found = bounds.may_contain(&values(10)).unwrap();
+        assert_eq!(found.iter().collect::<Vec<_>>(), [Some(false), None, None]);
+        assert!(bounds.may_contain(&[ScalarValue::from(1_i64)].into()).is_none());
+    }
+
+    #[test]
+    fn a_partition_without_rows_has_no_exact_bounds() {
+        let values: ArrayRef = Arc::new(datafusion::arrow::array::Int64Array::from(vec![1, 2, 3]));
+        let bounds = ColumnBounds::of_partition(&three_files(), &values);
+        assert!(matches!(bounds.of_file(2, None, true).max_value, Precision::Inexact(_)));
     }
 
     #[test]

@@ -42,7 +42,8 @@ class StatsLayout(Struct, frozen=True, kw_only=True):
     @property
     def struct_type(self) -> pa.StructType:
         """Type of typed statistics, by logical name; parts that no column has are left out."""
-        parts = {"num_records": pa.int64(), "null_count": _counts(self.fields)}
+        parts = {"num_records": pa.int64(), "tight_bounds": pa.bool_()}
+        parts["null_count"] = _counts(self.fields)
         parts |= {"min": _bounded(self.fields), "max": _bounded(self.fields)}
         return pa.struct([pa.field(name, kind) for name, kind in parts.items() if _is_something(kind)])
 
@@ -50,13 +51,18 @@ class StatsLayout(Struct, frozen=True, kw_only=True):
     def json_type(self) -> pa.StructType:
         """Type of the statistics that the log holds as JSON, by physical name."""
         bounds = _json_bounds(self.fields, self.mode)
-        parts = {"numRecords": pa.int64(), "minValues": bounds, "maxValues": bounds}
+        parts = {"numRecords": pa.int64(), "tightBounds": pa.bool_()}
+        parts |= {"minValues": bounds, "maxValues": bounds}
         parts["nullCount"] = _json_counts(self.fields, self.mode)
         return pa.struct([pa.field(name, kind) for name, kind in parts.items() if _is_something(kind)])
 
     def from_struct(self, given: pa.StructArray) -> pa.StructArray:
         """Return statistics of a checkpoint, or read from JSON, as `struct_type`."""
         columns = {"num_records": _bounds.whole_numbers(_pick(given, "numRecords", pa.int64()))}
+        tight = _pick(given, "tightBounds", pa.bool_())
+        columns["tight_bounds"] = (
+            tight if pa.types.is_boolean(tight.type) else pa.nulls(len(given), pa.bool_())
+        )
         if self.fields:
             columns["null_count"] = self._counts(_pick(given, "nullCount", pa.null()), self.fields)
         if _with_bounds(self.fields):
@@ -189,8 +195,11 @@ def add_actions(
         texts = files["partition"].combine_chunks()
         columns["partition"] = partition_values(texts, partition_by, mode)
     for index, field in enumerate(cast("pa.StructType", statistics.type)):
-        if field.name != "num_records":
+        if field.name not in ("num_records", "tight_bounds"):
             columns[field.name] = pc.struct_field(statistics, [index])
+    tight = pc.struct_field(statistics, ["tight_bounds"])
+    if pc.any(pc.invert(tight)).as_py():
+        columns["tight_bounds"] = tight
     if files["deletion_vector"].null_count < files.num_rows:
         columns["deletion_vector"] = files["deletion_vector"]
     return pa.table(columns)

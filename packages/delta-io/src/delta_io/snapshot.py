@@ -178,8 +178,9 @@ class Snapshot:
         -------
         pyarrow.Table
             ``path`` (below the table's folder, decoded), ``size_bytes``, ``modification_time`` (ms),
-            ``num_records``; ``partition``, ``null_count``, ``min``, ``max`` (structs, logical names) and
-            ``deletion_vector`` where there are any. ``min`` and ``max`` are bounds, which texts, binaries and
+            ``num_records``; ``partition``, ``null_count``, ``min``, ``max`` (structs, logical names),
+            ``deletion_vector`` and ``tight_bounds`` (false where bounds and counts are around the file's rows
+            and not of them) where there are any. ``min`` and ``max`` are bounds, which texts, binaries and
             timestamps may not reach; rows that a deletion vector deletes are counted everywhere.
 
         Raises
