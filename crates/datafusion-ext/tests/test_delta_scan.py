@@ -229,3 +229,40 @@ def test_a_missing_file_is_an_error_and_not_fewer_rows(
         pa.table(query)
     assert query.last_error is not None
     assert query.last_error.code in {"engine-storage", "engine-execution"}
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 7])
+def test_partitioned_tables_need_no_repartitioning_by_their_partitions(
+    tmp_path: Path, partitions: int
+) -> None:
+    parts = [None, "a", "b", "c", "a", None]
+    actions = [
+        add_action(
+            tmp_path,
+            number,
+            pa.Table.from_pylist(
+                [{"id": number * 10 + i, "part": part, "x": None, "at": None} for i in range(5)],
+                schema=SCHEMA,
+            ),
+            part,
+        )
+        for number, part in enumerate(parts)
+    ]
+    table = DeltaScan(str(tmp_path), SCHEMA, file_list(actions), partition_columns=["part"])
+    settings = {"datafusion.execution.target_partitions": str(partitions)}
+    kept = Engine({**settings, "datafusion.optimizer.preserve_file_partitions": "1"})
+    spread = Engine(settings)
+    for engine in (kept, spread):
+        engine.register_delta("t", table)
+        engine.register_batches("names", pa.table({"p": ["a", "b", "x", None], "n": [1, 2, 3, 4]}))
+    queries = [
+        "SELECT part, count(*) AS n, sum(id) AS s FROM t GROUP BY part",
+        "SELECT a.part, a.id + b.id AS s FROM t a JOIN t b ON a.part = b.part",
+        "SELECT id, n FROM t JOIN names ON part = p",
+        "SELECT part, id % 2 AS odd, count(*) AS n FROM t WHERE id > 12 GROUP BY part, id % 2",
+        "SELECT id, row_number() OVER (PARTITION BY part ORDER BY id) AS n FROM t",
+    ]
+    for query in queries:
+        found, expected = (pa.table(engine.sql(query)).to_pylist() for engine in (kept, spread))
+        assert sorted(map(repr, found)) == sorted(map(repr, expected)), query
+    assert "RepartitionExec" not in kept.sql(queries[0]).explain()["physical"]

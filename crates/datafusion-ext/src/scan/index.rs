@@ -6,11 +6,13 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::{cast, filter};
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use datafusion::common::hash_utils::create_hashes;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Column, ScalarValue, Statistics};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use datafusion::physical_plan::repartition::REPARTITION_RANDOM_STATE;
 
 use super::files::FileList;
 use super::statistics::{ColumnBounds, total_rows};
@@ -84,6 +86,21 @@ impl FileIndex {
 
     pub fn partition_schema(&self) -> SchemaRef {
         self.partition_values.schema()
+    }
+
+    /// The group of each file, among so many, that repartitioning by hash of the first columns of the
+    /// partition values would send its rows to; and how many different values the kept files have.
+    pub fn hash_groups(
+        &self,
+        columns: usize,
+        groups: usize,
+        kept: &BooleanArray,
+    ) -> Result<(Vec<usize>, usize)> {
+        let mut hashes = vec![0; self.files.len()];
+        let values = &self.partition_values.columns()[..columns];
+        create_hashes(values, REPARTITION_RANDOM_STATE.random_state(), &mut hashes)?;
+        let distinct: HashSet<u64> = kept.values().set_indices().map(|file| hashes[file]).collect();
+        Ok((hashes.iter().map(|hash| (hash % groups as u64) as usize).collect(), distinct.len()))
     }
 
     pub fn partition_values(&self, file: usize) -> Result<Vec<ScalarValue>> {

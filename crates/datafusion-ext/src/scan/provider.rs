@@ -21,7 +21,8 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{Partitioning, PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
@@ -263,6 +264,36 @@ impl DeltaScan {
         Ok(made)
     }
 
+    /// Files grouped as their partition values hash, where the session wants partitions kept apart and the
+    /// table has enough of them: aggregates and joins by partition then need no repartitioning.
+    fn partition_groups(
+        &self,
+        state: &dyn Session,
+        kept: &BooleanArray,
+    ) -> Result<Option<(Vec<FileGroup>, Partitioning)>> {
+        let (least, columns) =
+            (state.config_options().optimizer.preserve_file_partitions, self.layout.partitions.len());
+        if least == 0 || columns == 0 {
+            return Ok(None);
+        }
+        let count = state.config().target_partitions();
+        let (group_of, distinct) = self.index.hash_groups(columns, count, kept)?;
+        if distinct < least {
+            return Ok(None);
+        }
+        let mut groups = vec![Vec::new(); count];
+        for file in kept.values().set_indices() {
+            groups[group_of[file]].push(self.partitioned_file(file)?);
+        }
+        let keys = (0..columns).map(|column| {
+            let at = self.layout.data.len() + column;
+            let name = self.layout.scan_schema.table_schema().field(at).name();
+            Arc::new(Column::new(name, at)) as Arc<dyn PhysicalExpr>
+        });
+        let partitioning = Partitioning::Hash(keys.collect(), count);
+        Ok(Some((groups.into_iter().map(FileGroup::new).collect(), partitioning)))
+    }
+
     fn make_groups(&self, kept: &BooleanArray, groups: usize) -> Result<Vec<FileGroup>> {
         let files = kept.values().set_indices().map(|file| self.partitioned_file(file));
         Ok(FileGroup::new(files.collect::<Result<Vec<_>>>()?).split_files(groups))
@@ -316,11 +347,16 @@ impl TableProvider for DeltaScan {
             return Ok(rows);
         }
         let source = self.source(state)?;
+        let (groups, partitioning) = match self.partition_groups(state, &kept)? {
+            Some((groups, partitioning)) => (groups, Some(partitioning)),
+            None => (self.file_groups(&kept, state.config().target_partitions())?, None),
+        };
         let scan = FileScanConfigBuilder::new(
             self.location.store_url().clone(),
             self.projected(source.as_ref(), projection)?,
         )
-        .with_file_groups(self.file_groups(&kept, state.config().target_partitions())?)
+        .with_file_groups(groups)
+        .with_output_partitioning(partitioning)
         .with_statistics(self.statistics_of(&kept))
         .with_expr_adapter(Some(Arc::new(DeltaAdapterFactory { mapping: self.mapping })))
         .with_limit(limit)
