@@ -125,3 +125,23 @@ def test_wrong_calls_say_what_is_wrong(session: Session, call: str, error: type[
     session.register("rows", _ROWS)
     with pytest.raises(error):
         session.sql(f"SELECT * FROM {call}")
+
+
+def test_statistics_of_nested_columns_from_several_commits_reach_the_engine(tmp_path: Path) -> None:
+    rows = pa.table(
+        {
+            "p": ["a", "b", None],
+            "v": pa.array(
+                [{"x": 1, "y": "one"}, None, {"x": None, "y": None}],
+                pa.struct([("x", pa.int32()), ("y", pa.string())]),
+            ),
+        }
+    )
+    columns = TableSpec.from_arrow("t", rows.schema).columns
+    made = Table.create(str(tmp_path / "nested"), TableSpec("t", columns, partition_by=["p"]))
+    made.write(rows)
+    made.write(rows.slice(0, 2))
+    with SessionFactory().open() as session:
+        session.register("t", made)
+        assert session.sql("SELECT v['x'] AS x FROM t WHERE p = 'a'").to_arrow()["x"].to_pylist() == [1, 1]
+        assert session.sql("SELECT count(*) AS n FROM delta_files('t')").to_arrow().to_pylist() == [{"n": 5}]

@@ -159,7 +159,7 @@ class TableFunctions:
     def files(self, *arguments: object) -> pa.Table:
         """List the live files of a table with what the log says of them."""
         name, *_ = _checked("delta_files(table)", arguments, most=1)
-        return self._dataset(name).snapshot.add_actions()
+        return self._dataset(name).snapshot.add_actions().combine_chunks()
 
     def history(self, *arguments: object) -> pa.Table:
         """List the commits of a table up to the version that the query reads, the newest first."""

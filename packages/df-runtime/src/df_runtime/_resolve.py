@@ -351,7 +351,9 @@ def native_scan(snapshot: Snapshot, config: ScanConfig | None = None) -> DeltaSc
         return DeltaScan(
             snapshot.uri,
             snapshot.schema,
-            snapshot.add_actions(),
+            # Columns of other chunks than their neighbours reach the engine as structs with an offset, which
+            # its import of nested ones takes for damaged.
+            snapshot.add_actions().combine_chunks(),
             partition_columns=snapshot.partition_by,
             column_mapping=snapshot.column_mapping,
             storage_options=dict(snapshot.storage_options),
