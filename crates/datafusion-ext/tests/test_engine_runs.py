@@ -50,6 +50,7 @@ def test_trees_list_parents_before_their_children(engine: Engine):
     scan = plans["physical_tree"][-1]
     assert scan["operator"] == "DataSourceExec"
     assert scan["metrics"]["files_planned"] == 2
+    assert scan["metrics"]["files_total"] == 4
     assert "output_rows" not in scan["metrics"]
 
 

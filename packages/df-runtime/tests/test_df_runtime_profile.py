@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delta_io import FeatureError, FeaturePolicy, FeatureRules, Table
+from delta_io import FeatureError, FeaturePolicy, FeatureRules, ScanConfig, Table
 from df_runtime import (
     CachePolicy,
+    DatasetUnsupportedError,
     FunctionPolicy,
     Observability,
     ProfileError,
@@ -22,7 +23,7 @@ from df_runtime import (
     SqlPolicy,
     UnknownFunctionError,
 )
-from schema_spec import TableSpec
+from schema_spec import ColumnSpec, TableSpec
 
 SETTINGS = st.dictionaries(st.text(max_size=8).map("datafusion.{}".format), st.text(max_size=8), max_size=3)
 NAME = st.none() | st.text(max_size=8)
@@ -290,3 +291,22 @@ def test_tables_with_forbidden_features_are_not_registered(tmp_path):
         with pytest.raises(FeatureError, match="environment 'here' does not read"):
             session.register("t", table)
         assert session.tables() == ()
+
+
+def test_a_resolution_tells_what_let_the_table_in(tmp_path):
+    rows = pa.table({"id": pa.array([1], pa.int32())})
+    Table.create(tmp_path / "t", TableSpec.from_arrow("t", rows.schema)).write(rows)
+    wider = TableSpec("t", [ColumnSpec("id", "long")], evolution="any")
+    profile = RuntimeProfile(features=FeaturePolicy(environment="here"), evolution="widening")
+
+    with SessionFactory(profile).open() as session:
+        session.register("t", Table(tmp_path / "t", spec=wider))
+        told = session.resolution("t")
+        assert session.sql("SELECT id FROM t").to_arrow().schema.field("id").type == pa.int64()
+    assert (told.environment, told.evolution) == ("here", "widening")
+    assert told.scan_identity_hash == ScanConfig().identity_hash
+    assert [column.action for column in told.adapted] == ["cast"]
+    assert told.files == 1
+    strict = RuntimeProfile(evolution="strict")
+    with SessionFactory(strict).open() as session, pytest.raises(DatasetUnsupportedError):
+        session.register("t", Table(tmp_path / "t", spec=wider))

@@ -290,7 +290,10 @@ class Query:
     def last_run(self) -> _Run | None:
         """The latest run as far as it has come: moments and times in nanoseconds."""
     def watch(self, watcher: Callable[[_Run], None] | None) -> None:
-        """Have each stream that is taken from here on reported when it ends, by the thread that ends it."""
+        """Have each stream that is taken from here on reported when it ends, by the thread that ends it.
+
+        The runs before are forgotten.
+        """
     def limit(self, *, timeout_seconds: float | None = None, max_rows: int | None = None) -> None:
         """Limit every run from here on; a run beyond it ends with ``engine-timeout`` or ``engine-limit``."""
     def metrics(self) -> dict[str, int]:

@@ -1,12 +1,15 @@
 //! Figures of an executed plan, by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::metrics::{Metric, MetricValue};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 
 use super::tree::{PlanNode, physical_tree};
+use crate::scan::DeltaSource;
 
 /// One run of a plan, which is let go when the run ends: operators hold on to what they have gathered, such as
 /// the build side of a join. Clones share it.
@@ -92,15 +95,30 @@ fn counted<'a>(plan: &'a Arc<dyn ExecutionPlan>, before: &[usize]) -> Vec<Counte
 
 fn total(operators: &[Counted<'_>]) -> BTreeMap<String, u64> {
     let mut totals = BTreeMap::new();
-    for (parent, _, counted) in operators {
-        for (name, amount) in counted {
+    for (parent, node, counted) in operators {
+        for (name, amount) in counted.clone().into_iter().chain(scanned_files(node)) {
             if parent.is_none() || !name.starts_with("output_") {
-                *totals.entry(name.clone()).or_default() += amount;
+                *totals.entry(name).or_default() += amount;
             }
         }
     }
     totals.entry("output_rows".to_string()).or_default();
     totals
+}
+
+/// How many files a scan reads, and how many its table has.
+pub fn scanned_files(plan: &Arc<dyn ExecutionPlan>) -> Vec<(String, u64)> {
+    let source = plan.downcast_ref::<DataSourceExec>().map(|exec| exec.data_source());
+    let Some(config) = source.and_then(|source| source.downcast_ref::<FileScanConfig>()) else {
+        return Vec::new();
+    };
+    // A file may be read in pieces.
+    let files = config.file_groups.iter().flat_map(|group| group.iter());
+    let planned = files.map(|file| &file.object_meta.location).collect::<HashSet<_>>().len() as u64;
+    let mut figures = vec![("files_planned".to_string(), planned)];
+    let total = config.file_source().downcast_ref::<DeltaSource>().and_then(DeltaSource::table_files);
+    figures.extend(total.map(|total| ("files_total".to_string(), total as u64)));
+    figures
 }
 
 /// All operators of a plan with the position of their parent, parents first.

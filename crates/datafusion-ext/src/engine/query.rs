@@ -167,6 +167,11 @@ impl Query {
         self.last_run().map(|run| run.totals()).unwrap_or_default()
     }
 
+    /// Forget the latest run: whoever uses this query from here on has not run it.
+    pub fn forget_run(&self) {
+        *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn last_run(&self) -> Option<Run> {
         self.last_run.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

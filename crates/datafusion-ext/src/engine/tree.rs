@@ -1,16 +1,13 @@
 //! Plans as trees: what each operator is, does and did.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::datasource::physical_plan::FileScanConfig;
-use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
+use datafusion::physical_plan::{ExecutionPlanProperties, displayable};
 
-use super::metrics::Counted;
+use super::metrics::{Counted, scanned_files};
 use crate::error::Result;
 
 /// One operator. A tree is a list of them in which parents come before their children.
@@ -51,7 +48,7 @@ pub fn physical_tree(operators: Vec<Counted<'_>>) -> Vec<PlanNode> {
         .into_iter()
         .map(|(parent, plan, mut metrics)| {
             metrics.insert("partitions".to_string(), plan.output_partitioning().partition_count() as u64);
-            metrics.extend(planned_files(plan).map(|files| ("files_planned".to_string(), files as u64)));
+            metrics.extend(scanned_files(plan));
             let known = estimates.compute(plan.as_ref(), &StatisticsArgs::new()).ok();
             let rows = known.and_then(|known| known.num_rows.get_value().copied());
             metrics.extend(rows.map(|rows| ("estimated_rows".to_string(), rows as u64)));
@@ -59,11 +56,4 @@ pub fn physical_tree(operators: Vec<Counted<'_>>) -> Vec<PlanNode> {
             PlanNode { parent, operator: plan.name().to_string(), detail, metrics }
         })
         .collect()
-}
-
-/// How many files, or pieces of files, a scan will open.
-fn planned_files(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
-    let source = plan.downcast_ref::<DataSourceExec>()?.data_source();
-    let config = source.downcast_ref::<FileScanConfig>()?;
-    Some(config.file_groups.iter().map(|group| group.len()).sum())
 }

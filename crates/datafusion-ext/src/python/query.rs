@@ -109,9 +109,11 @@ impl PyQuery {
         Some(PyRun::new(progress.get(), self.query.metrics()))
     }
 
-    /// Have every run from here on reported when it ends.
+    /// Have every run from here on reported when it ends, and forget those before.
     #[pyo3(signature = (watcher))]
     fn watch(&self, watcher: Option<Py<PyAny>>) {
+        self.query.forget_run();
+        *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = None;
         *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = watcher;
     }
 

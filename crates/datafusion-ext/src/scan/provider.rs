@@ -238,7 +238,8 @@ impl DeltaScan {
         let schema = self.layout.scan_schema.clone();
         let source = ParquetSource::new(schema).with_table_parquet_options(options);
         let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
-        Ok(Arc::new(DeltaSource::new(source, readers, self.mapping, self.pushdown)))
+        let source = DeltaSource::new(source, readers, self.mapping, self.pushdown);
+        Ok(Arc::new(source.of_files(self.num_files())))
     }
 
     /// The source with the wanted columns of the table, under the names that the table gives them.

@@ -44,6 +44,8 @@ pub struct DeltaSource {
     pushdown: Option<bool>,
     /// How the scan's adapters find columns.
     mapping: ColumnMapping,
+    /// How many files the table has, where that is known: plan bytes don't tell.
+    table_files: Option<usize>,
 }
 
 impl DeltaSource {
@@ -55,7 +57,7 @@ impl DeltaSource {
         pushdown: Option<bool>,
     ) -> Self {
         let inner = source.with_parquet_file_reader_factory(Arc::clone(&readers));
-        Self { inner: Arc::new(inner), readers, mapping, pushdown }
+        Self { inner: Arc::new(inner), readers, mapping, pushdown, table_files: None }
     }
 
     pub fn mapping(&self) -> ColumnMapping {
@@ -71,9 +73,19 @@ impl DeltaSource {
         &self.inner
     }
 
+    /// Note how many files the table has.
+    pub fn of_files(mut self, files: usize) -> Self {
+        self.table_files = Some(files);
+        self
+    }
+
+    /// How many files the table has, whether they are read or not.
+    pub fn table_files(&self) -> Option<usize> {
+        self.table_files
+    }
+
     fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        let (readers, mapping, pushdown) = (Arc::clone(&self.readers), self.mapping, self.pushdown);
-        Arc::new(Self { inner, readers, mapping, pushdown })
+        Arc::new(Self { inner, readers: Arc::clone(&self.readers), ..*self })
     }
 }
 

@@ -1,5 +1,7 @@
 """One governed DataFusion session over Delta Lake tables."""
 
+from df_runtime.artifacts import Artifact, Artifacts
+from df_runtime.catalog import Function, Signature, TableConstraint
 from df_runtime.datasets import AdaptedColumn, DatasetIdentity, DatasetResolution
 from df_runtime.errors import (
     AmbiguousColumnError,
@@ -13,6 +15,7 @@ from df_runtime.errors import (
     DfRuntimeError,
     ExecutionError,
     ExpressionError,
+    MetadataOffError,
     MultipleStatementsError,
     ParameterError,
     PolicyError,
@@ -45,11 +48,14 @@ from df_runtime.prepared import Prepared
 from df_runtime.profile import ResolvedProfile, RuntimeProfile
 from df_runtime.profile_parts import CachePolicy, FunctionPolicy, Observability, Provenance
 from df_runtime.result import Result
+from df_runtime.runs import RunDataset, RunEnvelope, Timings
 from df_runtime.session import Session
 
 __all__ = [
     "AdaptedColumn",
     "AmbiguousColumnError",
+    "Artifact",
+    "Artifacts",
     "CachePolicy",
     "CancelledError",
     "DatasetError",
@@ -63,9 +69,11 @@ __all__ = [
     "DfRuntimeError",
     "ExecutionError",
     "ExpressionError",
+    "Function",
     "FunctionPolicy",
     "GateReport",
     "Lane",
+    "MetadataOffError",
     "MultipleStatementsError",
     "Observability",
     "ParameterError",
@@ -86,10 +94,13 @@ __all__ = [
     "ResourceError",
     "Result",
     "ResultSizeError",
+    "RunDataset",
+    "RunEnvelope",
     "RuntimeProfile",
     "Session",
     "SessionClosedError",
     "SessionFactory",
+    "Signature",
     "SqlError",
     "SqlLimitError",
     "SqlPolicy",
@@ -100,6 +111,8 @@ __all__ = [
     "StreamConsumedError",
     "SubstraitError",
     "SubstraitPlan",
+    "TableConstraint",
+    "Timings",
     "UnknownColumnError",
     "UnknownFunctionError",
     "UnknownTableError",

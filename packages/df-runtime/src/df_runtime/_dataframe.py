@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datafusion.plan import LogicalPlan
 
     from df_runtime._neighbour import Neighbour
+    from df_runtime._observer import Observer
     from df_runtime._reading import StatementKind
     from df_runtime._registry import Registry
     from df_runtime.profile import RuntimeProfile
@@ -35,6 +36,7 @@ class DataFrames:
 
     if TYPE_CHECKING:
         _neighbour: Neighbour
+        _observer: Observer
         _profile: RuntimeProfile
         _registry: Registry
 
@@ -75,16 +77,22 @@ class DataFrames:
         """
         engine = self._opened()
         allowed = policy or self._profile.policy
-        try:
-            planned = plan(engine, self._neighbour.any(), df, allowed)
-        except EngineError as error:
-            raise self._registry.diagnosed(error, "") from error
-        scans = {scan: scan for scan in planned.scans}
-        datasets = self._registry.ordered().items()
+        with self._observer.planning("") as run:
+            run.is_plan("", "dataframe")
+            try:
+                planned = plan(engine, self._neighbour.any(), df, allowed)
+            except EngineError as error:
+                raise self._registry.diagnosed(error, "") from error
+            scans = {scan: scan for scan in planned.scans}
+            known = self._registry.ordered().items()
+            datasets = tuple(d.identity(name) for name, d in known if getattr(d, "scan", None) in scans)
+            run.is_plan(planned.report.query, planned.lane.name)
+            run.planned(planned.query, datasets)
         return Result(
             limited(planned.query, allowed, self._profile),
             planned.report,
-            datasets=tuple(d.identity(name) for name, d in datasets if getattr(d, "scan", None) in scans),
+            run=run,
+            datasets=datasets,
             translate=lambda error: self._registry.diagnosed(error, ""),
             lane=planned.lane,
             max_bytes=self._profile.max_result_bytes,

@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from df_runtime._observer import coming_by
 from df_runtime.errors import DfRuntimeError, ExpressionError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class FrontEnds:
             The engine refuses what the expression compiles to.
         """
         backend = self.backend
-        with understanding(backend):
+        with understanding(backend), coming_by("ibis"):
             return backend.plan(expr, params=params)
 
 

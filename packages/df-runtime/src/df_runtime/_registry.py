@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 
 from datafusion_ext import Engine, EngineError
@@ -13,9 +13,10 @@ from delta_io import DeltaIoError, ScanConfig, Snapshot, Table
 from df_runtime._catalogs import Catalog
 from df_runtime._diagnosis import Names, diagnose
 from df_runtime._gate import Gate
+from df_runtime._information_schema import described
 from df_runtime._names import TableName
 from df_runtime._references import Text, needle
-from df_runtime._resolve import Dataset, DeltaDataset, ViewDataset, resolve
+from df_runtime._resolve import Dataset, DeltaDataset, Rules, ViewDataset, resolve
 from df_runtime.errors import DatasetUnsupportedError, DfRuntimeError, SqlError, ViewCycleError
 from df_runtime.profile import RuntimeProfile
 
@@ -48,6 +49,7 @@ class Registry:
         self._found: set[TableName] = set()
         self._tickets = itertools.count(1)
         self._lock = threading.RLock()
+        self._rules = Rules(profile.features, profile.evolution)
         self.gate = Gate(engine, profile, self.diagnosed)
 
     def read_name(self, text: str) -> TableName:
@@ -74,6 +76,7 @@ class Registry:
             version=version,
             timestamp=timestamp,
             scan=scan,
+            rules=self._rules,
             known=known,
             read_name=self.read_name,
         )
@@ -99,9 +102,6 @@ class Registry:
         self._mark_dependents({name})
 
     def _attach(self, name: TableName, dataset: Dataset) -> None:
-        if isinstance(dataset, DeltaDataset):
-            snapshot = dataset.snapshot
-            self._profile.features.check(snapshot.protocol, "read", table=snapshot.uri)
         try:
             dataset.attach(self._engine, name)
         except EngineError as error:
@@ -160,7 +160,9 @@ class Registry:
     def _bind_found(self, name: TableName, source: object, *, required: bool) -> None:
         ticket = next(self._tickets)
         try:
-            dataset = resolve(source, known=list(self._entries), read_name=self.read_name)
+            dataset = resolve(
+                source, rules=self._rules, known=list(self._entries), read_name=self.read_name
+            )
             with self._lock:
                 if name not in self._entries:
                     self._bind(name, dataset, ticket)
@@ -215,7 +217,15 @@ class Registry:
             self._advance(fresh, ticket)
             scope = self._in_scope(query)
             self._rebind_views(scope)
-            yield {name: self._entries[name].dataset for name in scope}
+            with self._described(query):
+                yield {name: self._entries[name].dataset for name in scope}
+
+    def _described(self, query: str | None) -> AbstractContextManager[None]:
+        profile = self._profile
+        if query is None or not profile.information_schema or not Text(query).mentions("information_schema"):
+            return nullcontext()
+        datasets = {name: entry.dataset for name, entry in self._entries.items()}
+        return described(self._engine, query, datasets, profile.catalog)
 
     def _in_scope(self, query: str | None) -> frozenset[TableName]:
         entries = dict(self._entries)

@@ -9,13 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, get_args
 
 import msgspec
 import pyarrow as pa
 
 from datafusion_ext import DeltaScan, Engine, EngineError
-from delta_io import ChangeSet, ScanConfig, Snapshot, Table
+from delta_io import ChangeSet, FeaturePolicy, ScanConfig, Snapshot, Table
 from df_runtime._alignment import shown_columns
 from df_runtime._lexer import starts_query
 from df_runtime._names import TableName
@@ -28,6 +28,7 @@ from df_runtime.datasets import (
     DatasetSource,
 )
 from df_runtime.errors import DatasetSourceError, DatasetUnsupportedError
+from schema_spec import EvolutionPolicy
 
 if TYPE_CHECKING:
     from datafusion import SessionContext
@@ -68,6 +69,21 @@ class Dataset(ABC):
         """Describe how the dataset was resolved."""
 
 
+class Rules(NamedTuple):
+    """What a profile says of every Delta table that is registered."""
+
+    features: FeaturePolicy
+    evolution: EvolutionPolicy | None
+
+    def capped(self, contract: TableSpec | None) -> TableSpec | None:
+        """Keep a contract from admitting more than the profile does."""
+        if contract is None or self.evolution is None:
+            return contract
+        order = get_args(EvolutionPolicy)
+        least = min(self.evolution, contract.evolution, key=order.index)
+        return msgspec.structs.replace(contract, evolution=least)
+
+
 class DeltaDataset(Dataset):
     """A Delta table at one snapshot; followed to newer snapshots unless pinned."""
 
@@ -81,14 +97,22 @@ class DeltaDataset(Dataset):
         follows: Table | None,
         contract: TableSpec | None,
         config: ScanConfig,
+        rules: Rules,
     ) -> None:
+        rules.features.check(snapshot.protocol, "read", table=snapshot.uri)
         self.source: DatasetSource = source
         self.snapshot = snapshot
         self.follows = follows
         self.contract = contract
         self.config = config
-        self.shown = shown_columns(snapshot, contract, config.schema)
+        self.rules = rules
+        self.shown = shown_columns(snapshot, rules.capped(contract), config.schema)
         self.scan = native_scan(snapshot, config)
+
+    @property
+    def spec(self) -> TableSpec:
+        """The contract that holds for the rows as they are shown."""
+        return self.contract or self.snapshot.spec
 
     def advanced(self, snapshot: Snapshot) -> DeltaDataset:
         """Bind to another snapshot; itself if nothing was committed in between."""
@@ -96,7 +120,12 @@ class DeltaDataset(Dataset):
         if snapshot.version == mine.version and snapshot.table_id == mine.table_id:
             return self
         return DeltaDataset(
-            self.source, snapshot, follows=self.follows, contract=self.contract, config=self.config
+            self.source,
+            snapshot,
+            follows=self.follows,
+            contract=self.contract,
+            config=self.config,
+            rules=self.rules,
         )
 
     def attach(self, engine: Engine, name: TableName) -> None:
@@ -153,6 +182,11 @@ class DeltaDataset(Dataset):
         shown = self.shown and (str(self.shown.schema), self.shown.expressions)
         return hashlib.sha256(msgspec.json.encode((self.config.identity_hash, shown))).hexdigest()
 
+    @property
+    def _evolution(self) -> EvolutionPolicy | None:
+        contract = self.rules.capped(self.contract)
+        return None if contract is None else contract.evolution
+
     @cached_property
     def _schema_identity_hash(self) -> str:
         return self.snapshot.schema_identity_hash
@@ -172,6 +206,10 @@ class DeltaDataset(Dataset):
             rows=self.scan.num_rows,
             bytes=self.snapshot.files().bytes,
             scan=self.config if self.config.payload else None,
+            scan_identity_hash=self.config.identity_hash,
+            features=tuple(sorted(self.snapshot.protocol.features_to_read)),
+            environment=self.rules.features.environment,
+            evolution=self._evolution,
             adapted=() if self.shown is None else self.shown.adapted,
         )
 
@@ -265,6 +303,7 @@ def resolve(
     version: int | None = None,
     timestamp: datetime | str | None = None,
     scan: ScanConfig | None = None,
+    rules: Rules,
     known: Iterable[TableName],
     read_name: _NameReader,
 ) -> Dataset:
@@ -278,6 +317,8 @@ def resolve(
         Which snapshot of a Delta table; the newest at each query if both are left out.
     scan : ScanConfig, optional
         How a Delta table is scanned.
+    rules : Rules
+        What the profile says of Delta tables.
     known : iterable of TableName
         What a view can refer to.
     read_name : callable
@@ -303,12 +344,12 @@ def resolve(
     if isinstance(source, (str, os.PathLike)):
         source = Table(os.fspath(cast("str | os.PathLike[str]", source)))
     if isinstance(source, Table):
-        return _resolve_table(source, version, timestamp, scan or ScanConfig())
+        return _resolve_table(source, version, timestamp, scan or ScanConfig(), rules)
     if isinstance(source, Snapshot):
         config = scan or ScanConfig()
         _refuse_version("A Snapshot", version, timestamp, None)
         _refuse_version("A Snapshot", config.version, config.timestamp, None)
-        return DeltaDataset(source, source, follows=None, contract=None, config=config)
+        return DeltaDataset(source, source, follows=None, contract=None, config=config, rules=rules)
     _refuse_version(f"A {type(source).__name__}", version, timestamp, scan)
     if isinstance(source, ChangeSet):
         # It builds on the datasets of this module.
@@ -382,7 +423,11 @@ def _unsupported(snapshot: Snapshot, reason: str) -> DatasetUnsupportedError:
 
 
 def _resolve_table(
-    table: Table, version: int | None, timestamp: datetime | str | None, config: ScanConfig
+    table: Table,
+    version: int | None,
+    timestamp: datetime | str | None,
+    config: ScanConfig,
+    rules: Rules,
 ) -> DeltaDataset:
     chosen = [each for each in (version, timestamp, config.version, config.timestamp) if each is not None]
     if len(chosen) > 1:
@@ -394,7 +439,10 @@ def _resolve_table(
         timestamp=timestamp if timestamp is not None else config.timestamp,
     )
     follows = None if chosen else table
-    return DeltaDataset(table, pinned, follows=follows, contract=table.contract, config=config)
+    contract = table.contract
+    return DeltaDataset(
+        table, pinned, follows=follows, contract=contract, config=config, rules=rules
+    )
 
 
 def _refuse_version(

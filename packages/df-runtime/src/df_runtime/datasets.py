@@ -109,6 +109,15 @@ class DatasetResolution(msgspec.Struct, frozen=True, kw_only=True):
         Names that a view reads.
     scan : ScanConfig, optional
         How the table is scanned, where options were given.
+    scan_identity_hash : str, optional
+        `ScanConfig.identity_hash` of how a Delta table is scanned, options given or not.
+    features : tuple of str
+        Features that the table asks of its readers.
+    environment : str, optional
+        Name of the feature policy that let the table in.
+    evolution : str, optional
+        The most that the table may differ from its contract, where one was given: what the contract admits, or
+        the profile if that is less.
     adapted : tuple of AdaptedColumn
         Columns that a contract or a schema shows otherwise than the table has them.
     """
@@ -128,4 +137,8 @@ class DatasetResolution(msgspec.Struct, frozen=True, kw_only=True):
     query: str | None = None
     depends: tuple[str, ...] = ()
     scan: ScanConfig | None = None
+    scan_identity_hash: str | None = None
+    features: tuple[str, ...] = ()
+    environment: str | None = None
+    evolution: str | None = None
     adapted: tuple[AdaptedColumn, ...] = ()

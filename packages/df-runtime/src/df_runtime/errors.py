@@ -6,6 +6,7 @@ Each class has a stable ``code``::
     ├── ProfileError                 profile-invalid
     ├── SessionClosedError           session-closed
     ├── DependencyError              runtime-dependency-missing
+    ├── MetadataOffError             runtime-metadata-off
     ├── DatasetError                 dataset-invalid
     │   ├── DatasetNameError         dataset-name-invalid
     │   ├── DatasetUnknownError      dataset-unknown
@@ -81,6 +82,12 @@ class DependencyError(DfRuntimeError, ImportError):
     """An optional package that the call needs is not installed."""
 
     code = "runtime-dependency-missing"
+
+
+class MetadataOffError(DfRuntimeError):
+    """The profile switches `information_schema` off, and the call needs it."""
+
+    code = "runtime-metadata-off"
 
 
 class DatasetError(DfRuntimeError):

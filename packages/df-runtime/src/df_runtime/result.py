@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -16,12 +14,14 @@ import pyarrow as pa
 from datafusion_ext import EngineError, Query
 from df_runtime._collecting import MAX_RESULT_BYTES, Limit, collected
 from df_runtime._diagnosis import execution_error, raise_cause
+from df_runtime._observer import Run
 from df_runtime._text_table import text_table
 from df_runtime.datasets import DatasetIdentity
 from df_runtime.errors import CancelledError, DependencyError, DfRuntimeError, ExecutionError
 from df_runtime.gate import GateReport
 from df_runtime.plan_tree import PlanTree
 from df_runtime.plans import Lane, PlanArtifacts
+from df_runtime.runs import RunEnvelope
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -52,6 +52,7 @@ class Result:
         planned: Query,
         gate: GateReport,
         *,
+        run: Run,
         datasets: tuple[DatasetIdentity, ...],
         translate: Callable[[EngineError], DfRuntimeError],
         give_back: Callable[[Query], None] | None = None,
@@ -59,6 +60,7 @@ class Result:
         max_bytes: int | None = None,
     ) -> None:
         self._planned = planned
+        self._run = run
         self._translate = translate
         self._give_back = give_back
         self._max_bytes = max_bytes or MAX_RESULT_BYTES
@@ -92,13 +94,29 @@ class Result:
         self._refuse_closed()
         # A stream may outlive this object, and cancelling is by plan: nobody else may get this plan.
         self._give_back = None
-        with self._translated():
+        with self._translated(), self._run.starting():
             return self._planned.__arrow_c_stream__(requested_schema)
 
-    @cached_property
+    @property
     def run_id(self) -> str:
-        """Identifies this result in logs and reports."""
-        return uuid.uuid4().hex
+        """Identifies this result in plans, logs, events, spans and stored artifacts."""
+        return self._run.run_id
+
+    @property
+    def envelope(self) -> RunEnvelope:
+        """What is told of the latest run, as far as it has come.
+
+        Examples
+        --------
+        >>> from df_runtime import SessionFactory
+        >>> with SessionFactory().open() as session:
+        ...     result = session.sql("SELECT 1 AS one")
+        ...     before = result.envelope.outcome
+        ...     rows = result.to_arrow()
+        >>> before, result.envelope.outcome, result.envelope.rows
+        ('planned', 'finished', 1)
+        """
+        return self._run.envelope(self._planned.last_run)
 
     @property
     def schema(self) -> pa.Schema:
@@ -289,7 +307,8 @@ class Result:
     def _reader(self) -> pa.RecordBatchReader:
         """Run the query as a reader that is read to its end, or closed, before this object can go."""
         self._refuse_closed()
-        return pa.RecordBatchReader.from_stream(self._planned)
+        with self._run.starting():
+            return pa.RecordBatchReader.from_stream(self._planned)
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -17,9 +17,11 @@ from df_runtime._changes import TableFunctions
 from df_runtime._contexts import Contexts
 from df_runtime._dataframe import DataFrames
 from df_runtime._front_ends import FrontEnds
+from df_runtime._introspection import Introspection
 from df_runtime._limits import limited
 from df_runtime._names import TableName
 from df_runtime._neighbour import Neighbour
+from df_runtime._observer import Observer, Run
 from df_runtime._parameters import Parameters
 from df_runtime._planning import Planner
 from df_runtime._registry import Registry
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from df_runtime.factory import SessionFactory
 
 
-class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
+class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspection):
     """Datasets under names, and queries over them. `SessionFactory.open` makes sessions.
 
     Names are read as SQL reads them after FROM: without quotes they are lower-cased, in double quotes they
@@ -69,6 +71,7 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
         self._registry = Registry(engine, profile)
         TableFunctions(self._registry).register(engine)
         self._neighbour = Neighbour(new_context)
+        self._observer = Observer(profile.observability)
         self._workshop = Workshop(self._opened, self._registry, planner, self._result)
         self._statements = Statements(
             lambda name, query, policy: Prepared(name, query, policy=policy, workshop=self._workshop),
@@ -93,6 +96,11 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
     def profile(self) -> RuntimeProfile:
         """What the session was opened with."""
         return self._profile
+
+    @property
+    def session_id(self) -> str:
+        """Identifies the session wherever its runs are told of."""
+        return self._observer.session_id
 
     def register(
         self,
@@ -198,18 +206,21 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
         (1 row)
         """
         engine = self._opened()
-        row = _parameters.bind(query, params)
         allowed = policy or self._profile.policy
         if allowed.statements and (handled := self._statements.handled(query, allowed)) is not None:
             return handled
-        with self._registry.settled(query) as scope:
-            report = self._registry.gate.check(query, allowed, scope)
-            keeps = self._planner.stores and allowed.changes_nothing
-            inputs = self._planner.inputs(query, row, scope) if keeps else None
-            planned = self._planner.kept(inputs)
-            if planned is None:
-                planned = self._plan(engine, query, row, allowed)
-        return self._result(planned, report, allowed, inputs, scope)
+        with self._observer.planning(query) as run:
+            row = _parameters.bind(query, params)
+            with self._registry.settled(query) as scope:
+                report = self._registry.gate.check(query, allowed, scope)
+                run.passed()
+                keeps = self._planner.stores and allowed.changes_nothing
+                inputs = self._planner.inputs(query, row, scope) if keeps else None
+                planned = self._planner.kept(inputs)
+                run.looked_up(inputs, planned)
+                if planned is None:
+                    planned = self._plan(engine, query, row, allowed)
+            return self._result(planned, report, allowed, inputs, scope, run)
 
     def prepare(self, name: str, query: str, *, policy: SqlPolicy | None = None) -> Prepared:
         """Plan a statement to be run many times, in place of what was prepared under the name before.
@@ -472,12 +483,17 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs):
         policy: SqlPolicy,
         inputs: PlanInputs | None,
         scope: Mapping[TableName, Dataset],
+        run: Run | None = None,
     ) -> Result:
         query = report.query
+        datasets = tuple(dataset.identity(name) for name, dataset in sorted(scope.items()))
+        run = run or self._observer.begun(query)
+        run.planned(planned, datasets)
         return Result(
             limited(planned, policy, self._profile),
             report,
-            datasets=tuple(dataset.identity(name) for name, dataset in sorted(scope.items())),
+            run=run,
+            datasets=datasets,
             translate=lambda error: self._registry.diagnosed(error, query),
             give_back=self._planner.keeper(inputs, scope),
             max_bytes=self._profile.max_result_bytes,
