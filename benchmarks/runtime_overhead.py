@@ -2,8 +2,8 @@
 
     uv run python benchmarks/runtime_overhead.py [--rounds 400]
 
-Every way runs the same small query, in turn within each round, so that what the machine does meanwhile hits all alike.
-Figures are medians and the ratios to the first line of their group.
+Every way runs the same small query, in turn within each round, so that what the machine does meanwhile hits
+all alike. Figures are medians and the ratios to the first line of their group.
 """
 
 from __future__ import annotations

@@ -160,9 +160,7 @@ class Registry:
     def _bind_found(self, name: TableName, source: object, *, required: bool) -> None:
         ticket = next(self._tickets)
         try:
-            dataset = resolve(
-                source, rules=self._rules, known=list(self._entries), read_name=self.read_name
-            )
+            dataset = resolve(source, rules=self._rules, known=list(self._entries), read_name=self.read_name)
             with self._lock:
                 if name not in self._entries:
                     self._bind(name, dataset, ticket)

@@ -440,9 +440,7 @@ def _resolve_table(
     )
     follows = None if chosen else table
     contract = table.contract
-    return DeltaDataset(
-        table, pinned, follows=follows, contract=contract, config=config, rules=rules
-    )
+    return DeltaDataset(table, pinned, follows=follows, contract=contract, config=config, rules=rules)
 
 
 def _refuse_version(

@@ -116,8 +116,8 @@ class DatasetResolution(msgspec.Struct, frozen=True, kw_only=True):
     environment : str, optional
         Name of the feature policy that let the table in.
     evolution : str, optional
-        The most that the table may differ from its contract, where one was given: what the contract admits, or
-        the profile if that is less.
+        The most that the table may differ from its contract, where one was given: what the contract admits,
+        or the profile if that is less.
     adapted : tuple of AdaptedColumn
         Columns that a contract or a schema shows otherwise than the table has them.
     """

@@ -220,7 +220,7 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
                 run.looked_up(inputs, planned)
                 if planned is None:
                     planned = self._plan(engine, query, row, allowed)
-            return self._result(planned, report, allowed, inputs, scope, run)
+            return self._result(planned, report, allowed, inputs, scope, run=run)
 
     def prepare(self, name: str, query: str, *, policy: SqlPolicy | None = None) -> Prepared:
         """Plan a statement to be run many times, in place of what was prepared under the name before.
@@ -483,6 +483,7 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
         policy: SqlPolicy,
         inputs: PlanInputs | None,
         scope: Mapping[TableName, Dataset],
+        *,
         run: Run | None = None,
     ) -> Result:
         query = report.query
