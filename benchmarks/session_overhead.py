@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from _report import markdown, setting
 from _tpch_data import TABLES, Lake, prepare, tpch_queries
 from datafusion_ext import DeltaScan, Engine
 from df_runtime import Session, SessionFactory
-from tpch import DATA, markdown, setting
+from tpch import DATA
 
 BEGIN, END = "<!-- session-overhead: begin -->", "<!-- session-overhead: end -->"
 Times = dict[str, list[float]]
@@ -141,7 +142,9 @@ def render(totals: Times, texts: Times, options: argparse.Namespace) -> str:
         mine = statistics.median(texts[name])
         rows.append([f"planning a {name}, median", seconds(base), seconds(mine), seconds(mine - base)])
     head = ["", "engine alone", "session", "added"]
-    return "\n\n".join([setting(options), "\n".join(markdown(head, rows))])
+    return "\n\n".join(
+        [setting(f"Scale factor {options.scale}, {options.rounds} rounds"), "\n".join(markdown(head, rows))]
+    )
 
 
 def seconds(value: float) -> str:
