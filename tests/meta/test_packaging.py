@@ -19,6 +19,13 @@ from workspace import ROOT, Member, load_toml, members
 MEMBERS = {member.module: member for member in members()}
 BY_DISTRIBUTION = {member.distribution: member for member in MEMBERS.values()}
 TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "duckdb")
+# Neighbours that a package's tests talk to, beside what it declares.
+S3_SERVER = ("moto[s3]", "flask", "flask-cors")
+NEIGHBOURS = {
+    "datafusion_ext": ("datafusion",),
+    "delta_io": ("pandas", "polars", *S3_SERVER),
+    "df_runtime": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", *S3_SERVER),
+}
 
 
 def closure(member: Member) -> list[Member]:
@@ -115,7 +122,12 @@ def test_package_passes_its_own_tests_alone(
     run(uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "env")
     wheels = [wheel_in(build(each)) for each in closure(member)]
     extras = f"[{','.join(sorted(member.extras))}]" if member.extras else ""
-    wanted = [f"{member.distribution}{extras} @ {wheels[0].as_uri()}", *wheels[1:], *TEST_TOOLS]
+    wanted = [
+        f"{member.distribution}{extras} @ {wheels[0].as_uri()}",
+        *wheels[1:],
+        *TEST_TOOLS,
+        *NEIGHBOURS.get(name, ()),
+    ]
     run(uv, "pip", "install", "--quiet", "--python", python, "--constraints", constraints, *wanted)
     left_out = shutil.ignore_patterns(
         member.source.parent.name, "__pycache__", "dist", "lake", "target", ".*"
