@@ -10,6 +10,11 @@ import msgspec
 
 from df_runtime.runs import RunEnvelope
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _LOG: Final = logging.getLogger("df_runtime.events")
 
 
@@ -36,6 +41,8 @@ class EventFile:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         handle = os.open(self._path, flags, 0o666)
         try:
+            if fcntl is not None:  # a line that is being written looks as if a crash had left it
+                fcntl.flock(handle, fcntl.LOCK_EX)
             size = os.fstat(handle).st_size
             if size and os.pread(handle, 1, size - 1) != b"\n":
                 line = b"\n" + line
