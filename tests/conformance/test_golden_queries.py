@@ -165,6 +165,6 @@ def test_contexts_of_the_datafusion_package(unpacked: Path, case: str) -> None:
     with session_over(2) as session:
         session.register("golden", uri)
         context: SessionContext = session.context
-    if rows.num_rows <= SMALL_ROWS:
-        assert bag(context.sql("SELECT * FROM golden").to_arrow_table()) == bag(rows)
-    assert context.sql("SELECT count(*) AS n FROM golden").to_pydict() == {"n": [rows.num_rows]}
+        if rows.num_rows <= SMALL_ROWS:
+            assert bag(context.sql("SELECT * FROM golden").to_arrow_table()) == bag(rows)
+        assert context.sql("SELECT count(*) AS n FROM golden").to_pydict() == {"n": [rows.num_rows]}
