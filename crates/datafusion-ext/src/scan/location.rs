@@ -221,7 +221,9 @@ mod tests {
             let options = options.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
             Location::parse(root, &options).unwrap().store_url().as_str().to_string()
         };
-        let keys = |secret| [("AWS_REGION", "eu-west-1"), ("aws_secret_access_key", secret)];
+        let keys = |secret| {
+            [("AWS_REGION", "eu-west-1"), ("aws_access_key_id", "key"), ("aws_secret_access_key", secret)]
+        };
         assert_eq!(store("s3://b/t", &keys("hunter2")), store("s3://b/u", &keys("other")));
         assert!(!store("s3://b/t", &keys("hunter2")).contains("hunter2"));
         let region = |region| store("s3://b/t", &[("aws_region", region)]);
