@@ -17,6 +17,7 @@ HOLDERS = frozenset({"engine", "_engine", "context", "ctx", "opened"})
 GUARDED = frozenset(
     {
         ("df_runtime/_gate.py", "_refuse_unread"),
+        ("df_runtime/_information_schema.py", "described"),  # plans views of its own, never a user's text
         ("df_runtime/session.py", "_plan"),
         ("df_runtime/prepared.py", "_made"),
         ("df_runtime/_substrait.py", "_produced"),

@@ -117,7 +117,6 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
         version throughout. With `version` or `timestamp`, or as a `Snapshot`, it is pinned. A
         `RecordBatchReader` can be scanned once; other Arrow data is kept in memory. A view is a query over
         names that are known already.
-
         A `Table` that was opened with a contract shows the contract's columns: casts, defaults and renames
         are applied where the table is scanned, and `resolution` lists them.
 
