@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from types import SimpleNamespace
 
 import duckdb
@@ -11,12 +10,12 @@ import pyarrow as pa
 import pytest
 
 import harder
-from _tpch_data import TABLES, Lake, prepare, tpch_queries
+from _tpch_data import TABLES, Lake
 from comparing import difference
 from df_runtime import Session, SessionFactory
 from harder_ibis import HARDER, TPCH
+from small_tpch import QUERIES as TEXTS
 
-SCALE = Decimal("0.01")
 QUERIES = harder.queries()
 
 
@@ -26,11 +25,6 @@ def session() -> Iterator[Session]:
         for name, rows in harder.tables().items():
             opened.register(name, rows)
         yield opened
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    return prepare(tmp_path_factory.mktemp("tpch"), SCALE)
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +53,8 @@ def test_a_harder_query(session: Session, name: str):
 
 
 @pytest.mark.parametrize("name", TPCH)
-def test_a_query_of_tpch(warehouse: Session, lake: Lake, name: str):
-    with duckdb.connect() as connection:
-        for table in TABLES:
-            connection.register(table, connection.read_parquet(lake.parquet_files(table)))
-        expected: pa.Table = connection.sql(tpch_queries(SCALE)[name]).to_arrow_table()
+def test_a_query_of_tpch(warehouse: Session, tpch_duck: duckdb.DuckDBPyConnection, name: str):
+    expected: pa.Table = tpch_duck.sql(TEXTS[name]).to_arrow_table()
 
     assert difference(warehouse.ibis(TPCH[name](_tables(warehouse))).to_arrow(), expected) == ""
 

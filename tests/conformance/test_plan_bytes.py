@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
-import pytest
 from pyarrow import feather
 
-from _tpch_data import TABLES, Lake, prepare, tpch_queries
+from _tpch_data import TABLES, Lake
 from datafusion_ext import DeltaScan, Engine, EngineError
 from delta_io import DeltaIoError, Snapshot, Table
 from delta_io.testing import bag
 from golden import ARCHIVES, needs_golden, quoted
+from small_tpch import QUERIES
 
-SCALE = Decimal("0.01")
 SETTINGS = {"datafusion.execution.target_partitions": "2"}
 # Runs in a process of its own: reads each `*.plan` of a folder, and writes its rows and figures beside it.
 _WORKER = """
@@ -34,11 +32,6 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.plan")):
     told = [query.metrics(), query.tables(), query.to_bytes().hex()]
     path.with_suffix(".json").write_text(json.dumps(told))
 """
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    return prepare(tmp_path_factory.mktemp("tpch") / f"tpch-sf{SCALE}", SCALE)
 
 
 def _scan(snapshot: Snapshot) -> DeltaScan:
@@ -64,7 +57,7 @@ def test_tpch_answers_alike_in_a_fresh_process(lake: Lake, tmp_path: Path) -> No
     engine = Engine(SETTINGS)
     for table in TABLES:
         engine.register_delta(table, _scan(lake.snapshot(table)))
-    queries = {name: engine.sql(text) for name, text in tpch_queries(SCALE).items()}
+    queries = {name: engine.sql(text) for name, text in QUERIES.items()}
     expected = {name: bag(pa.table(query)) for name, query in queries.items()}
     for name, query in queries.items():
         (tmp_path / f"{name}.plan").write_bytes(query.to_bytes())
@@ -83,7 +76,7 @@ def test_dynamic_filters_are_linked_again(lake: Lake) -> None:
     engine = Engine(SETTINGS)
     for table in TABLES:
         engine.register_delta(table, _scan(lake.snapshot(table)))
-    for name, text in tpch_queries(SCALE).items():
+    for name, text in QUERIES.items():
         query = engine.sql(text)
         decoded = Engine(SETTINGS).query_from_bytes(query.to_bytes())
         plans = [each.explain()["physical"].count("DynamicFilter") for each in (query, decoded)]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,12 +13,10 @@ from sqlglot import exp
 from sqlglot.executor import execute
 
 import harder
-from _tpch_data import TABLES, Lake, prepare, tpch_queries
 from comparing import difference
 from df_runtime import Session, SessionFactory
+from small_tpch import QUERIES as TPCH
 
-SCALE = Decimal("0.01")
-TPCH = tpch_queries(SCALE)
 HARDER = harder.queries()
 # Words that DuckDB has not, or reads otherwise.
 ONLY_HERE = {
@@ -50,28 +46,6 @@ SIMPLE = [
     "SELECT customer, sum(amount) AS total FROM orders GROUP BY customer HAVING sum(amount) >= 7",
     "SELECT id FROM orders WHERE kind IN ('a', 'c') OR NOT amount < 20",
 ]
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    folder: Path = tmp_path_factory.mktemp("tpch")
-    return prepare(folder / f"tpch-sf{SCALE}", SCALE)
-
-
-@pytest.fixture(scope="module")
-def tpch_session(lake: Lake) -> Iterator[Session]:
-    with SessionFactory().open() as session:
-        for table in TABLES:
-            session.register(table, lake.snapshot(table))
-        yield session
-
-
-@pytest.fixture(scope="module")
-def tpch_duck(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        for table in TABLES:
-            connection.read_parquet(lake.parquet_files(table)).create_view(table)
-        yield connection
 
 
 @pytest.fixture(scope="module")

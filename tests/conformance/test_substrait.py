@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 
 import pytest
 
 import harder
-from _tpch_data import TABLES, prepare, tpch_queries
+from _tpch_data import TABLES, Lake
 from comparing import difference
 from df_runtime import Session, SessionFactory
+from small_tpch import QUERIES as TPCH
 
-SCALE = Decimal("0.01")
 HARDER = {name: query.text for name, query in harder.queries().items()}
-TPCH = dict(tpch_queries(SCALE))
 
 # Where the query as written has what the producer does not know, and the optimized plan has none of it.
 OPTIMIZED = {
@@ -34,8 +32,7 @@ AS_TEXT = {
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    lake = prepare(tmp_path_factory.mktemp("tpch"), SCALE)
+def session(lake: Lake) -> Iterator[Session]:
     with SessionFactory().open() as opened:
         for name, rows in harder.tables().items():
             opened.register(name, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,20 +9,9 @@ import pytest
 
 import tpch
 from _timing import disagreements
-from _tpch_data import Lake, lookup_queries, prepare, tpch_queries
+from _tpch_data import Lake, lookup_queries
 from _ways import WAYS, Way
-
-SCALE = Decimal("0.01")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tpch")
-
-
-@pytest.fixture(scope="module")
-def lake(data: Path) -> Lake:
-    return prepare(data / f"tpch-sf{SCALE}", SCALE)
+from small_tpch import QUERIES, SCALE
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +20,12 @@ def ways(lake: Lake) -> dict[str, Way]:
 
 
 def test_there_are_22_queries():
-    assert list(tpch_queries(SCALE)) == [f"Q{number:02}" for number in range(1, 23)]
+    assert list(QUERIES) == [f"Q{number:02}" for number in range(1, 23)]
 
 
-@pytest.mark.parametrize("name", tpch_queries(SCALE))
+@pytest.mark.parametrize("name", QUERIES)
 def test_all_ways_answer_alike(ways: dict[str, Way], name: str):
-    assert disagreements(ways, {name: tpch_queries(SCALE)[name]}) == []
+    assert disagreements(ways, {name: QUERIES[name]}) == []
 
 
 def test_all_ways_look_up_alike(ways: dict[str, Way], lake: Lake):
@@ -58,11 +46,11 @@ def test_a_wrong_answer_is_noticed():
 
 
 def test_the_benchmark_writes_its_report(
-    data: Path, lake: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tpch_data: Path, lake: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     page = tmp_path / "performance.md"
     page.write_text("before\n<!-- tpch: begin -->\nold\n<!-- tpch: end -->\nafter\n", encoding="utf-8")
-    arguments = ["--scale", str(SCALE), "--rounds", "1", "--data", str(data), "--write", str(page)]
+    arguments = ["--scale", str(SCALE), "--rounds", "1", "--data", str(tpch_data), "--write", str(page)]
 
     assert tpch.main(arguments) == 0
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,36 +10,12 @@ import pytest
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.tokenizer_core import Token, TokenType
 
-from _tpch_data import TABLES, Lake, prepare, tpch_queries
 from comparing import difference
-from df_runtime import Session, SessionFactory
+from df_runtime import Session
+from small_tpch import QUERIES
 
-SCALE = Decimal("0.01")
-QUERIES = tpch_queries(SCALE)
 # After these words the grammar wants a constant, or nothing tells the type of a parameter.
 CONSTANT_AFTER = frozenset({"INTERVAL", "LIMIT", "FROM", "FOR", "BY", "THEN", "ELSE"})
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    folder: Path = tmp_path_factory.mktemp("tpch")
-    return prepare(folder / f"tpch-sf{SCALE}", SCALE)
-
-
-@pytest.fixture(scope="module")
-def session(lake: Lake) -> Iterator[Session]:
-    with SessionFactory().open() as opened:
-        for table in TABLES:
-            opened.register(table, lake.snapshot(table))
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def duck(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        for table in TABLES:
-            connection.read_parquet(lake.parquet_files(table)).create_view(table)
-        yield connection
 
 
 def parametrised(query: str) -> tuple[str, dict[str, Any]]:
@@ -70,10 +43,10 @@ def value_of(token: Token) -> Any:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_prepared_with_parameters(session: Session, duck: duckdb.DuckDBPyConnection, name: str):
+def test_prepared_with_parameters(tpch_session: Session, tpch_duck: duckdb.DuckDBPyConnection, name: str):
     template, values = parametrised(QUERIES[name])
-    prepared = session.prepare(name, template)
-    expected = duck.sql(QUERIES[name]).to_arrow_table()
+    prepared = tpch_session.prepare(name, template)
+    expected = tpch_duck.sql(QUERIES[name]).to_arrow_table()
 
     assert set(prepared.parameters) == set(values)
     for _ in range(2):
