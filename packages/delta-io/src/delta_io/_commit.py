@@ -93,7 +93,7 @@ class Commit(Struct, frozen=True, kw_only=True):
     retries : tuple[Retry, ...]
         Repeated attempts of the whole operation.
     rebased : int
-        Times the finished commit was placed on top of others that came first.
+        Commits of others that landed first, after the version that the last attempt started from.
     metrics : Mapping[str, int]
         Figures of the operation.
     warnings : tuple[str, ...]
@@ -323,7 +323,7 @@ def _report(location: Location, attempts: _Attempts, found: tuple[int, int, str]
         version = _landed(location, before, mark, guess=reached)
         if version is None:
             return nothing
-        commit = replace(nothing, version=version)
+        commit = replace(nothing, version=version, rebased=version - before - 1)
         return _described(location, commit, request)
     except DeltaIoError as error:  # it is committed: an error would have it done again
         return replace(nothing, version=reached, operation="UNKNOWN", warnings=(f"no figures: {error}",))
@@ -349,7 +349,6 @@ def _described(location: Location, commit: Commit, request: Request) -> Commit:
         files=len(actions.adds),
         files_removed=len(actions.removes),
         bytes=sum(add.size for add in actions.adds),
-        rebased=_log.rebased(actions),
         metrics=metrics,
         bloom_filters=found,
     )
