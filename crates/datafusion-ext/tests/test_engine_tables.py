@@ -264,3 +264,33 @@ def test_filters_of_joins_reach_the_column_they_are_about(tmp_path: Path) -> Non
         engine.register_batches("s", pa.table({"x": [""]}))
         planned = engine.sql(query)
         assert [pa.table(planned).num_rows for _ in range(5)] == [5] * 5
+
+
+@pytest.mark.parametrize("wrap", ["plain", "list", "map"])
+@pytest.mark.parametrize("door", ["batches", "stream"])
+def test_slices_of_structs_within_structs_are_read_as_they_are(wrap: str, door: str) -> None:
+    inner = pa.struct([("y", pa.struct([("z", pa.string())])), ("n", pa.int64())])
+    places = [
+        None if n % 7 == 0 else {"x": None if n % 5 == 0 else {"y": {"z": str(n)}, "n": n}} for n in range(60)
+    ]
+    struct = pa.struct([("x", inner)])
+    values = {
+        "plain": pa.array(places, struct),
+        "list": pa.array([[place, None] for place in places], pa.list_(struct)),
+        "map": pa.array([[("k", place)] for place in places], pa.map_(pa.string(), struct)),
+    }[wrap]
+    rows = pa.table({"id": range(60), "v": values}).slice(13, 31)
+    engine = Engine()
+    if door == "batches":
+        engine.register_batches("t", rows)
+    else:
+        engine.register_stream("t", pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(7)))
+    assert pa.table(engine.sql("SELECT * FROM t ORDER BY id")).to_pylist() == rows.to_pylist()
+
+
+def test_a_sliced_child_of_a_list_is_read_as_it_is() -> None:
+    places = pa.array([{"x": {"n": n}} for n in range(9)]).slice(3)
+    lists = pa.ListArray.from_arrays(pa.array([0, 2, 2, 5]), places)
+    engine = Engine()
+    engine.register_batches("t", pa.table({"v": lists}))
+    assert pa.table(engine.sql("SELECT v FROM t"))["v"].to_pylist() == lists.to_pylist()

@@ -457,3 +457,23 @@ def test_predicates_prune_and_filter_as_the_engine_does(spread, predicate):
     ]
     seen = bag(pa.Table.from_batches(batches)) if batches else bag([])
     assert wanted <= seen
+
+
+@pytest.mark.parametrize("wrap", ["plain", "list", "map"])
+def test_slices_of_structs_within_structs_are_written_and_merged(tmp_path, wrap):
+    struct = pa.struct([("x", pa.struct([("y", pa.struct([("z", pa.string())])), ("n", pa.int64())]))])
+    places = [
+        None if n % 7 == 0 else {"x": None if n % 5 == 0 else {"y": {"z": str(n)}, "n": n}} for n in range(60)
+    ]
+    cut = pa.array(places, struct).slice(20)
+    values = {
+        "plain": cut,
+        "list": pa.ListArray.from_arrays(pa.array(range(41)), cut),
+        "map": pa.MapArray.from_arrays(pa.array(range(41)), pa.array(["k"] * 40), cut),
+    }[wrap]
+    rows = pa.table({"id": pa.array(range(40), pa.int64()), "v": values})
+    table = Table.create(tmp_path / "t", TableSpec.from_arrow("t", rows.schema))
+    table.write(rows.slice(0, 25))
+    table.merge(rows.slice(9), on="id")
+    found = pa.table(table.snapshot().to_reader()).sort_by("id")
+    assert found.to_pylist() == rows.to_pylist()

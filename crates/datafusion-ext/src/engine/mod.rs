@@ -1,6 +1,7 @@
 //! The engine: one DataFusion context with its settings, tables and limits.
 
 mod caches;
+mod foreign;
 mod functions;
 mod information_schema;
 mod insert;
@@ -39,6 +40,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 pub use caches::{CacheFill, CacheLimits};
+pub use foreign::ForeignStream;
 pub use functions::{Made, ScanView, TableMaker};
 pub use insert::Writer;
 pub use limits::{Guard, RunLimits};
@@ -188,7 +190,7 @@ impl Engine {
 
     /// Register all batches of `reader`, kept in memory.
     pub fn register_batches(&self, name: &str, reader: ForeignReader) -> Result<()> {
-        self.put(name, tables::memory_table(with_null_fields(reader))?)
+        self.put(name, guarded(|| tables::memory_table(with_null_fields(reader)))?)
     }
 
     /// Register a stream that the first query over it will read.

@@ -8,13 +8,13 @@ use datafusion::arrow::array::{RecordBatch, RecordBatchReader};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ffi::FFI_ArrowSchema;
-use datafusion::arrow::ffi_stream::{ArrowArrayStreamReader, FFI_ArrowArrayStream};
+use datafusion::arrow::ffi_stream::FFI_ArrowArrayStream;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
 use super::errors::IntoPython;
-use crate::engine::{ForeignReader, ResultReader};
+use crate::engine::{ForeignReader, ForeignStream, ResultReader};
 use crate::error::EngineError;
 
 const STREAM: &CStr = c"arrow_array_stream";
@@ -26,7 +26,7 @@ pub fn import_stream(data: &Bound<'_, PyAny>) -> PyResult<ForeignReader> {
     let pointer = capsule.pointer_checked(Some(STREAM))?.cast::<FFI_ArrowArrayStream>();
     // SAFETY: the capsule's name says what it points to; ownership is moved out, as the interface asks.
     let stream = unsafe { FFI_ArrowArrayStream::from_raw(pointer.as_ptr()) };
-    let reader = ArrowArrayStreamReader::try_new(stream).map_err(EngineError::from);
+    let reader = ForeignStream::try_new(stream).map_err(EngineError::from);
     Ok(Box::new(reader.into_python(data.py())?))
 }
 

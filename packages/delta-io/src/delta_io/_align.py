@@ -12,7 +12,7 @@ from delta_io._compute import pc
 from delta_io._nulls import null_places, shown_rows
 from delta_io._ordering import Order
 from delta_io._pump import pumped
-from delta_io._rows import adapt
+from delta_io._rows import adapt, whole
 from delta_io._schema import lossless
 from delta_io.errors import ConstraintError, OptionError, SchemaMismatchError
 from delta_io.storage import MASK
@@ -66,7 +66,7 @@ class Aligned:
         try:
             given = source if _is_in_memory(self._data) else pumped(source)
             shaped = (self._shape(batch, shown) for batch in given)
-            yield from shaped if self._order is None else self._order.runs(shaped)
+            yield from map(whole, shaped if self._order is None else self._order.runs(shaped))
         except Exception as error:
             self.error = error
             raise

@@ -213,6 +213,32 @@ def _adapt_map(array: pa.MapArray[Any, Any], kind: pa.DataType, mode: str, of: s
     )
 
 
+def whole(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Copy structs of structs that are slices of longer ones.
+
+    Rust's import of Arrow data applies the offset of such a struct twice, and ends the process.
+    """
+    if not any(_is_cut(column) for column in batch.columns):
+        return batch
+    columns = [
+        pa.concat_arrays([column, column.slice(0, 0)]) if _is_cut(column) else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+def _is_cut(array: pa.Array[Any]) -> bool:
+    if isinstance(array, pa.ExtensionArray):
+        return _is_cut(array.storage)
+    if isinstance(array, (pa.ListArray, pa.MapArray)):
+        return _is_cut(array.values)
+    if not isinstance(array, pa.StructArray):
+        return False
+    fields = [array.field(index) for index in range(array.type.num_fields)]
+    nests = any(pa.types.is_struct(each.type) for each in fields)
+    return (array.offset > 0 and nests) or any(_is_cut(each) for each in fields)
+
+
 def partition_scalar(raw: str | None, kind: pa.DataType) -> pa.Scalar[Any]:
     """Return a partition value from its text in the log; the empty text is null."""
     if raw is None or raw == "":
