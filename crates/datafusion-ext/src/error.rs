@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::common::{Column, DataFusionError, SchemaError};
 use tokio::task::JoinError;
 
 /// What kind of failure an [`EngineError`] reports. The text form is stable.
@@ -80,13 +80,15 @@ pub struct EngineError {
     pub position: Option<Position>,
     /// The table, column or function that the message is about.
     pub name: Option<String>,
+    /// The columns that could have been named there, with the tables that they are of.
+    pub scope: Vec<(Option<String>, String)>,
     /// What a function of the caller raised, where one failed.
     pub cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl EngineError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), position: None, name: None, cause: None }
+        Self { code, message: message.into(), position: None, name: None, scope: Vec::new(), cause: None }
     }
 
     pub fn at(mut self, position: Option<Position>) -> Self {
@@ -184,8 +186,11 @@ fn from_root(error: &DataFusionError) -> EngineError {
 
 fn from_schema_error(schema_error: &SchemaError, root: &DataFusionError) -> EngineError {
     match schema_error {
-        SchemaError::FieldNotFound { field, .. } => {
-            EngineError::new(Code::ColumnUnknown, format!("No column {field}")).about(field.name.clone())
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let mut error = EngineError::new(Code::ColumnUnknown, format!("No column {field}"));
+            let table = |column: &Column| column.relation.as_ref().map(|table| table.table().to_string());
+            error.scope = valid_fields.iter().map(|each| (table(each), each.name.clone())).collect();
+            error.about(field.name.clone())
         }
         SchemaError::AmbiguousReference { field } => {
             EngineError::new(Code::ColumnAmbiguous, clean_message(root)).about(field.name.clone())

@@ -195,3 +195,96 @@ def test_any_text_is_answered_or_refused_in_our_words(text):
         session.register("orders", ORDERS)
         with contextlib.suppress(DfRuntimeError):
             session.sql(text).to_arrow()
+
+
+@pytest.mark.parametrize(
+    ("query", "column", "word", "says"),
+    [
+        ("SELECT x.id FROM orders o", 8, "x", "Here are: o."),
+        ("SELECT order.id FROM orders", 8, "order", "Did you mean orders?"),
+        ("SELECT 1 + x.id FROM orders, sales.customers c", 12, "x", "Here are: orders, c."),
+    ],
+)
+def test_an_unknown_alias(shop, query, column, word, says):
+    error = caught(shop, query, UnknownColumnError)
+
+    assert f"Unknown table or alias {word!r}" in str(error)
+    assert (error.column, marked(error)) == (column, word)
+    assert says in str(error)
+
+
+def test_columns_are_those_of_the_place_and_the_name_itself_is_no_suggestion(shop):
+    error = caught(
+        shop, "WITH t AS (SELECT id AS order_key FROM orders) SELECT id FROM t", UnknownColumnError
+    )
+    assert error.suggestions == ()
+    assert "Columns in scope: order_key." in str(error)
+    error = caught(shop, "SELECT o.name FROM orders o, sales.customers c", UnknownColumnError)
+    assert "name" not in error.suggestions
+
+
+def test_an_alias_of_an_outer_query_is_known(shop):
+    query = "SELECT 1 AS n FROM orders o WHERE EXISTS (SELECT 1 FROM sales.customers c WHERE c.id = o.amout)"
+    error = caught(shop, query, UnknownColumnError)
+    assert (marked(error), error.suggestions[0]) == ("amout", "amount")
+
+
+@pytest.mark.parametrize("query", ["SELECT place.cty FROM towns", "SELECT place['cty'] FROM towns"])
+def test_an_unknown_field_of_a_struct(shop, query):
+    shop.register("towns", pa.table({"place": [{"city": "Rom", "zip": 1}]}))
+    error = caught(shop, query, UnknownColumnError)
+    assert (error.line, marked(error).strip("'"), error.suggestions) == (1, "cty", ("city",))
+
+
+@pytest.mark.parametrize(
+    ("query", "word"),
+    [
+        ("SELECT id,\n\tcast('x' AS int) AS n\tFROM orders", "'x'"),
+        ("SELECT 'ü' AS a, sum('y') AS b FROM orders", "sum"),
+        ("SELECT cast(id AS uint7) FROM orders", "uint7"),
+        ("SELECT count(*) OVER w FROM orders", "w"),
+        ("SELECT rank() FROM orders", "rank"),
+    ],
+)
+def test_what_a_message_quotes_is_pointed_at(shop, query, word):
+    with pytest.raises(SqlError) as found:
+        shop.sql(query).to_arrow()
+    assert marked(found.value) == word
+    assert "Candidate functions" not in str(found.value)
+
+
+@pytest.mark.parametrize("query", ["SELECT id FROM orders WHERE", "SELECT id,\n (amount\n\n"])
+def test_a_text_that_ends_too_early_is_marked_at_its_end(shop, query):
+    error = caught(shop, query, SqlSyntaxError)
+    lines = query.rstrip().split("\n")
+    assert (error.line, error.column) == (len(lines), len(lines[-1]) + 1)
+
+
+def test_a_keyword_that_was_taken_for_an_alias(shop):
+    assert caught(shop, "SELECT id FORM orders", SqlSyntaxError).suggestions == ("FROM",)
+    assert caught(shop, "SELECT id FROM orders GROUP id", SqlSyntaxError).suggestions == ()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT substr(id) FROM orders",
+        "SELECT id, id IN (SELECT id FROM sales.customers) AS found FROM orders",
+        "SELECT * FROM orders PIVOT (sum(amount) FOR id IN (1))",
+    ],
+)
+def test_structures_of_the_engine_are_not_shown(shop, query):
+    with pytest.raises(SqlError) as found:
+        shop.sql(query).to_arrow()
+    assert not any(dump in str(found.value) for dump in ("Span(", "Ident", "Column {", "Some("))
+
+
+def test_tables_of_information_schema_are_suggested(shop):
+    error = caught(shop, "SELECT * FROM information_schema.tabels", UnknownTableError)
+    assert error.suggestions[0] == "information_schema.tables"
+
+
+def test_ambiguity_says_what_to_do(shop):
+    error = caught(shop, "SELECT id FROM orders, sales.customers", AmbiguousColumnError)
+    assert "alias" in str(error)
+    assert marked(error) == "id"

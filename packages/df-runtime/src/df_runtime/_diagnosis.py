@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -11,6 +12,8 @@ import pyarrow as pa
 from datafusion_ext import Engine, EngineError
 from delta_io import DeltaIoError
 from df_runtime import errors
+from df_runtime._engine_words import headline_and_advice, quoted_in
+from df_runtime._information_schema import table_names
 from df_runtime._lexer import Token, has_second_statement, offset_of, position, tokens
 from df_runtime._names import TableName, quote_if_needed
 from df_runtime._references import column_aliases, mentioned
@@ -70,15 +73,28 @@ class Names:
 
     def columns(self, query: str) -> list[str]:
         """Columns of the tables that the text mentions, and names that it gives to columns itself."""
-        found: dict[str, None] = {}
-        for table in sorted(mentioned(query, self._tables)):
-            try:
-                schema = pa.schema(self._engine.schema(table.quoted()))
-            except EngineError:  # a view whose table is gone has no columns to suggest
-                continue
-            found.update(dict.fromkeys(schema.names))
+        found = dict.fromkeys(name for schema in self._schemas(query) for name in schema.names)
         found.update(dict.fromkeys(column_aliases(query)))
         return list(found)
+
+    def fields(self, query: str) -> list[str]:
+        """Fields of structs, at any depth, in the tables that the text mentions."""
+        pending: list[pa.DataType] = [field.type for schema in self._schemas(query) for field in schema]
+        found: dict[str, None] = {}
+        while pending:
+            kind = pending.pop()
+            inner = [kind.field(index) for index in range(kind.num_fields)]
+            if pa.types.is_struct(kind):
+                found.update(dict.fromkeys(field.name for field in inner))
+            pending.extend(field.type for field in inner)
+        return list(found)
+
+    def _schemas(self, query: str) -> Iterator[pa.Schema]:
+        for table in sorted(mentioned(query, self._tables)):
+            try:
+                yield pa.schema(self._engine.schema(table.quoted()))
+            except EngineError:  # a view whose table is gone has no columns to suggest
+                continue
 
 
 def diagnose(error: EngineError, query: str, names: Names) -> errors.DfRuntimeError:
@@ -110,7 +126,8 @@ def second_statement(query: str, second: Token) -> errors.SqlError:
 def refusal(query: str, what: str, name: str = "") -> errors.SqlError:
     """Say what a policy does not allow, and where the name in question stands."""
     written = {name.lower(), f"'{name.lower()}'"} if name else set[str]()
-    token = next((word for word in tokens(query) if word.name.lower() in written), None)
+    words = tokens(query)
+    token = next((word for word in words if word.name.lower() in written), None if name else words[0])
     return _located(errors.PolicyError, _Finding(what, advice=_TRUST), query, token)
 
 
@@ -131,6 +148,7 @@ class _Finding(NamedTuple):
     headline: str
     suggestions: Sequence[str] = ()
     advice: str = ""
+    about_table: bool = False
 
     def repair(self) -> str:
         closest = f"Did you mean {' or '.join(self.suggestions)}?" if self.suggestions else ""
@@ -139,50 +157,84 @@ class _Finding(NamedTuple):
 
 def _sql_error(error: EngineError, query: str, names: Names) -> errors.SqlError:
     kind = _SQL_ERRORS.get(error.code, errors.SqlError)
-    token = _culprit(error, query)
-    if kind in _UNKNOWN:
-        written = error.name or (token.name if token else "")
-        finding = _UNKNOWN[kind](written, query, names)
-        if kind is errors.UnknownFunctionError and written.lower() in names.functions():
-            finding = _Finding(error.message.rstrip("."), advice="Cast the arguments.")
-    elif kind is errors.PolicyError:
-        finding = _Finding(error.message.rstrip("."), advice=_TRUST)
+    place = _culprit(error, query)
+    token = place.token
+    written = error.name or (token.name if token else "")
+    message, advice = headline_and_advice(error.message)
+    if field := _NO_FIELD.fullmatch(message):
+        kind, finding = errors.UnknownColumnError, _unknown_field(field.group(1), query, names)
+        token = _word(tokens(query), field.group(1))
+    elif kind is errors.UnknownTableError:
+        finding = _unknown_table(written, names)
+    elif kind is errors.UnknownColumnError:
+        finding = _unknown_column(written, place, error.scope, names.columns(query))
+    elif kind is errors.UnknownFunctionError:
+        finding = _unknown_function(written, message, names)
     elif kind is errors.SqlSyntaxError:
-        finding = _Finding("Not SQL", _keywords(token), _sentence(error.message))
+        finding = _Finding("Not SQL", _keywords(query, token), _sentence(message))
     else:
-        finding = _Finding(error.message.rstrip("."))
-    return _located(kind, finding, query, token)
+        finding = _refused(kind, message, advice, names)
+    return _located(kind, finding, query, place.qualifier if finding.about_table else token)
 
 
-def _unknown_table(written: str, query: str, names: Names) -> _Finding:
-    del query
+_NO_FIELD = re.compile(r"Field (\S+) not found in struct")
+_NO_FUNCTION = re.compile(r"Invalid function '(\w+)'.*", re.DOTALL)
+
+
+def _refused(kind: type[errors.SqlError], message: str, advice: str, names: Names) -> _Finding:
+    if kind is errors.PolicyError:
+        return _Finding(message, advice=_TRUST)
+    if kind is errors.AmbiguousColumnError:
+        advice = "Several tables have it: put the name or alias of one of them before it, such as `t.name`."
+    called = _NO_FUNCTION.fullmatch(message)
+    if called and called.group(1).lower() in names.functions():
+        return _Finding(f"The window function {called.group(1)} stands alone", advice="Add `OVER (…)`.")
+    return _Finding(message, advice=advice)
+
+
+def _unknown_table(written: str, names: Names) -> _Finding:
     tables = names.tables()
+    if written.lower().startswith("information_schema."):
+        tables = [f"information_schema.{name}" for name in table_names()]
     close = _close_tables(_last_part(written), tables)
     return _Finding(f"Unknown table {written!r}", close, "" if close else _listed("Tables", tables))
 
 
-def _unknown_column(written: str, query: str, names: Names) -> _Finding:
+def _unknown_column(
+    written: str, place: _Place, scope: Sequence[tuple[str | None, str]], mentioned: Sequence[str]
+) -> _Finding:
+    """Say which columns stand where one is unknown, as the engine tells, else those of the tables named."""
     name = _last_part(written)
-    columns = names.columns(query)
-    close = _close(name, columns)
-    advice = "" if close else _listed("Columns in scope", [quote_if_needed(column) for column in columns])
-    if any(column != name and column.lower() == name.lower() for column in close):
+    tables = dict.fromkeys(table for table, _ in scope if table)
+    qualifier = place.qualifier.name if place.qualifier else ""
+    here = [column for table, column in scope if table and table.lower() == qualifier.lower()]
+    if qualifier and tables and not here and not place.stands_alone:
+        close = [quote_if_needed(table) for table in _close(qualifier, tables)]
+        advice = "" if close else _listed("Here are", [quote_if_needed(table) for table in tables])
+        return _Finding(f"Unknown table or alias {qualifier!r}", close, advice, about_table=True)
+    if not qualifier:
+        here = [column for _, column in scope]
+    columns = list(dict.fromkeys(here or mentioned))
+    close = [column for column in _close(name, columns) if column != name]
+    advice = "" if close else _listed("Columns in scope", [quote_if_needed(each) for each in columns])
+    if any(column.lower() == name.lower() for column in close):
         advice = "Names without quotes are lower-cased, and the column's is not lower case."
-    return _Finding(f"Unknown column {written!r}", [quote_if_needed(column) for column in close], advice)
+    elif name in columns:
+        advice = "A table of that column is named in the text, but not where the column stands."
+    return _Finding(f"Unknown column {written!r}", [quote_if_needed(each) for each in close], advice)
 
 
-def _unknown_function(written: str, query: str, names: Names) -> _Finding:
-    del query
-    close = _close(_last_part(written), names.functions())
+def _unknown_field(written: str, query: str, names: Names) -> _Finding:
+    return _Finding(f"Unknown field {written!r}", _close(written, names.fields(query)))
+
+
+def _unknown_function(written: str, message: str, names: Names) -> _Finding:
+    known = names.functions()
+    if written.lower() in known:
+        return _Finding(message, advice="Cast the arguments.")
+    close = _close(_last_part(written), known)
     advice = "" if close else "`information_schema.routines` lists all functions."
     return _Finding(f"Unknown function {written!r}", close, advice)
-
-
-_UNKNOWN: dict[type[errors.SqlError], Callable[[str, str, Names], _Finding]] = {
-    errors.UnknownTableError: _unknown_table,
-    errors.UnknownColumnError: _unknown_column,
-    errors.UnknownFunctionError: _unknown_function,
-}
 
 
 def _located(
@@ -214,29 +266,64 @@ def _listed(what: str, names: Sequence[str]) -> str:
     return f"{what}: {shown}{', …' if len(names) > _MOST_LISTED else ''}."
 
 
-def _culprit(error: EngineError, query: str) -> Token | None:
-    """Find the word that the error is about: at its position, else the first one of its name."""
+class _Place(NamedTuple):
+    """A word, what stands before its dot, and whether that stands elsewhere by itself, as aliases do."""
+
+    token: Token | None = None
+    qualifier: Token | None = None
+    stands_alone: bool = False
+
+
+def _culprit(error: EngineError, query: str) -> _Place:
+    """Find the word that an error is about: at its position, by its name, else by what the message quotes."""
     words = tokens(query)
+    end = _Place(Token("other", "", len(query.rstrip())))
     if error.line and error.column:
         offset = offset_of(query, error.line, error.column)
         at = next(
             (index for index, word in enumerate(words) if offset is not None and word.start >= offset), None
         )
-        if at is not None:
-            return _end_of_chain(words, at) if error.code in _NAMED else words[at]
-        return Token("other", "", len(query.rstrip()))
-    name = _last_part(error.name or "")
-    return next((word for word in words if name and word.name.lower() == name.lower()), None)
+        if at is None:
+            return end
+        return _in_chain(words, at, error.name or "") if error.code in _NAMED else _Place(words[at])
+    if error.code == "engine-sql-syntax" and words and error.message.endswith("found: EOF"):
+        return end
+    named = _word(words, _last_part(error.name or "")) if error.name else None
+    return _Place(
+        named or next(filter(None, (_quoted(words, each) for each in quoted_in(error.message))), None)
+    )
 
 
 _NAMED = frozenset({"engine-table-unknown", "engine-column-unknown"})
 
 
-def _end_of_chain(words: list[Token], at: int) -> Token:
-    """In `sales.orders.amout`, what is unknown is the last part."""
+def _word(words: list[Token], name: str) -> Token | None:
+    return next((word for word in words if word.name.strip("'").lower() == name.lower()), None)
+
+
+def _quoted(words: list[Token], text: str) -> Token | None:
+    """Find a literal, or the name before the parenthesis of a call."""
+    literal = next((word for word in words if word.kind == "string" and word.text == f"'{text}'"), None)
+    return literal or _word([word for word in words if word.kind == "word"], text.partition("(")[0])
+
+
+def _in_chain(words: list[Token], at: int, name: str) -> _Place:
+    """In `sales.orders.amout` find the part that is unknown, which is the last one if none has its name."""
+    chain = [words[at]]
     while at + 2 < len(words) and words[at + 1].text == "." and words[at + 2].kind in {"word", "quoted"}:
         at += 2
-    return words[at]
+        chain.append(words[at])
+    last = _last_part(name).lower()
+    index = max((i for i, word in enumerate(chain) if word.name.lower() == last), default=len(chain) - 1)
+    if not index:
+        return _Place(chain[0])
+    qualifier = chain[index - 1]
+    ends = [*words[1:], None]
+    alone = any(
+        word.name.lower() == qualifier.name.lower() and (after is None or after.text != ".")
+        for word, after in zip(words, ends, strict=True)
+    )
+    return _Place(chain[index], qualifier, alone)
 
 
 def _close(name: str, known: Iterable[str]) -> list[str]:
@@ -263,11 +350,16 @@ def _last_part(name: str) -> str:
     return whole or (words[-1].name if words else name)
 
 
-def _keywords(token: Token | None) -> tuple[str, ...]:
-    if token is None or token.kind != "word":
+def _keywords(query: str, token: Token | None) -> tuple[str, ...]:
+    """Keywords close to the word before, which the parser took for an alias, or to the one it stopped at."""
+    if token is None or token.kind != "word" or token.text.upper() in _KEYWORDS:
         return ()
-    close = _close(token.text, _KEYWORDS)
-    return tuple(close) if close and close[0].lower() != token.text.lower() else ()
+    before = [word for word in tokens(query) if word.start < token.start][-1:]
+    for word in (*before, token):
+        close = _close(word.text, _KEYWORDS) if word.kind == "word" else []
+        if close and word.text.upper() not in _KEYWORDS:
+            return tuple(close)
+    return ()
 
 
 _KEYWORDS = [

@@ -76,6 +76,14 @@ def described(
             engine.deregister(name)
 
 
+def table_names() -> tuple[str, ...]:
+    """Tables of `information_schema`: the engine's own, and these."""
+    return tuple(sorted({*_OWN, *_TABLES}))
+
+
+_OWN: Final = ("columns", "df_settings", "parameters", "routines", "schemata", "tables", "views")
+
+
 def _place(catalog: str, name: str) -> str:
     return TableName(catalog, "information_schema", name).quoted()
 

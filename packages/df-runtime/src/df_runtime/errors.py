@@ -63,7 +63,8 @@ class DfRuntimeError(Exception):
         self.message = message
 
     def __str__(self) -> str:
-        return f"{self.message} [{self.code}]"
+        space = "" if self.message.endswith("\n") else " "
+        return f"{self.message}{space}[{self.code}]"
 
 
 class ProfileError(DfRuntimeError, ValueError):
