@@ -24,6 +24,9 @@ class EngineError(Exception):
         The place in the SQL text, counted from 1.
     name : str, optional
         The table, column, function or setting that the message is about.
+
+    Attributes
+    ----------
     scope : tuple of (str or None, str)
         Where a column is unknown: the tables and names of those that stand in its place, as far as the engine
         tells.
@@ -45,15 +48,14 @@ class EngineError(Exception):
         line: int | None = None,
         column: int | None = None,
         name: str | None = None,
-        scope: tuple[tuple[str | None, str], ...] = (),
     ) -> None:
-        super().__init__(message, code, line, column, name, scope)
+        super().__init__(message, code, line, column, name)
         self.message = message
         self.code = code
         self.line = line
         self.column = column
         self.name = name
-        self.scope = scope
+        self.scope: tuple[tuple[str | None, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.message} [{self.code}]"

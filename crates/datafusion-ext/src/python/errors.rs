@@ -10,10 +10,10 @@ use crate::error::{Code, EngineError};
 pub fn to_python(py: Python<'_>, error: EngineError) -> PyErr {
     let build = || -> PyResult<PyErr> {
         let (line, column) = error.position.map_or((None, None), |at| (Some(at.line), Some(at.column)));
-        let (message, code) = (error.message.as_str(), error.code.as_str());
-        let scope = PyTuple::new(py, &error.scope)?;
-        let arguments = (message, code, line, column, error.name.as_deref(), scope);
-        let raised = PyErr::from_value(error_class(py)?.call1(arguments)?);
+        let arguments = (error.message.as_str(), error.code.as_str(), line, column, error.name.as_deref());
+        let value = error_class(py)?.call1(arguments)?;
+        value.setattr("scope", PyTuple::new(py, &error.scope)?)?;
+        let raised = PyErr::from_value(value);
         let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<PyErr>());
         raised.set_cause(py, cause.map(|cause| cause.clone_ref(py)));
         Ok(raised)
