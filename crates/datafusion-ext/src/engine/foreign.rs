@@ -5,9 +5,7 @@
 
 use std::ffi::CStr;
 
-use datafusion::arrow::array::{
-    Array, ArrayData, RecordBatch, RecordBatchOptions, RecordBatchReader, StructArray,
-};
+use datafusion::arrow::array::{ArrayData, RecordBatch, RecordBatchOptions, RecordBatchReader, StructArray};
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
