@@ -141,3 +141,16 @@ def test_semantic_type_is_an_extension_type_after_reading(tmp_path):
     field = pq.read_schema(path).field("id")
     assert isinstance(field.type, pa.ExtensionType)
     assert field.type.extension_name == NodeId.extension_name
+
+
+def test_columns_of_only_nulls_in_tables_of_spark():
+    fields = [{"name": name, "type": "void", "nullable": True, "metadata": {}} for name in ("a", "b")]
+    schema = {
+        "type": "struct",
+        "fields": [fields[0], {**fields[1], "type": {"type": "struct", "fields": fields}}],
+    }
+    spec = TableSpec.from_delta(json.dumps(schema), name="t")
+    assert TableSpec.from_toml(spec.to_toml()) == spec
+    assert spec.to_arrow().field("a").type == pa.null()
+    assert json.loads(spec.to_delta()) == schema
+    assert '"a" VOID' in spec.to_ddl(location="t")

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 import pyarrow as pa
 
 from delta_io._compute import pc
+from delta_io._schema import TYPE_CHANGES
 
 _DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
 _TIME: Final = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?"
@@ -34,12 +35,22 @@ def whole_numbers(given: pa.Array[Any]) -> pa.Array[Any]:
     return pc.if_else(pc.greater_equal(counts, 0), counts, pa.scalar(None, pa.int64()))
 
 
-def bound(given: pa.Array[Any], kind: pa.DataType, *, high: bool) -> pa.Array[Any]:
+def bound(given: pa.Array[Any], field: pa.Field[Any], *, high: bool) -> pa.Array[Any]:
     """Return a lower or upper bound as the type of its column."""
+    kind = field.type
     try:
-        return _bound(given, kind, high=high)
+        found = _bound(given, kind, high=high)
     except pa.ArrowException:
         return pa.nulls(len(given), kind)
+    if pa.types.is_float64(kind) and TYPE_CHANGES in (field.metadata or {}):
+        return _around_narrow(found, high=high)
+    return found
+
+
+def _around_narrow(values: pa.Array[Any], *, high: bool) -> pa.Array[Any]:
+    """Return bounds around numbers written as of 4 bytes: in 8 bytes these are not what their text says."""
+    narrow = values.cast(pa.float32(), safe=False).cast(pa.float64())
+    return (pc.max_element_wise if high else pc.min_element_wise)(values, narrow, skip_nulls=False)
 
 
 def _bound(given: pa.Array[Any], kind: pa.DataType, *, high: bool) -> pa.Array[Any]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
+import pyarrow as pa
 from msgspec import Struct
 from msgspec.structs import replace
 
 from delta_io import _log
+from delta_io._compute import pc
 from delta_io._dv import vector_path
 from delta_io._log import Actions, Add, DeletionVector, Metadata, Remove
-from delta_io._places import missing, placed
-from delta_io._replay import difference
+from delta_io._places import decode_paths, file_size, missing, placed
+from delta_io._replay import difference, rows_of
 from delta_io._schema import arrow_schema, mappable, physical_name
 from delta_io._times import rising
 from delta_io.errors import ChangesUnavailableError, DeltaIoError
@@ -95,9 +98,10 @@ def plan_changes(location: Location, open_version: OpenVersion, since: int, unti
         return Plan(since=since, source="none", reason="No version lies between.")
     commits, lost = _read_commits(location, since, until)
     scope = _Range(location=location, since=since, until=until, commits=commits, open_version=open_version)
-    obstacle = lost or _feed_obstacle(scope)
+    scope = replace(scope, commits=_completed(scope))
+    obstacle = lost or _feed_obstacle(scope) or _unplaced(scope)
     if obstacle is None:
-        files = tuple(_feed_files(location, commits))
+        files = tuple(_feed_files(location, scope.commits))
         gone = _gone(location, files)
         if gone is None:
             return Plan(since=since, source="feed", reason="The change data feed is whole.", files=files)
@@ -115,6 +119,54 @@ def _read_commits(location: Location, since: int, until: Snapshot) -> tuple[tupl
         commits.append(actions)
     marks = {actions.version: _log.mark(actions) for actions in commits}
     return tuple(_emptied(each) if _repeats(location, each, marks) else each for each in commits), None
+
+
+def _completed(scope: _Range) -> tuple[Actions, ...]:
+    """Return commits whose removes say how large a file was, and in which partition, as its add did."""
+    lacking = {
+        placed(scope.location, each.path)
+        for actions in scope.commits
+        for each in actions.removes
+        if each.data_change and (each.partition_values is None or each.size is None)
+    }
+    if not lacking:
+        return scope.commits
+    known = _adds_of(scope, lacking)
+    return tuple(
+        replace(actions, removes=tuple(_complete(scope, each, known) for each in actions.removes))
+        for actions in scope.commits
+    )
+
+
+def _adds_of(scope: _Range, paths: set[str]) -> dict[str, Add]:
+    """Return what was said of some files when they came."""
+    adds = [add for actions in scope.commits for add in actions.adds]
+    if scope.since >= 0:
+        with suppress(DeltaIoError):  # cleaned up: what is still not known then is told below
+            files = state_of(scope.open_version(scope.since)).files
+            places = decode_paths(scope.location, files["path"].combine_chunks())
+            adds = [*rows_of(files.filter(pc.is_in(places, value_set=pa.array(sorted(paths))))), *adds]
+    return {placed(scope.location, add.path): add for add in adds}
+
+
+def _complete(scope: _Range, remove: Remove, known: Mapping[str, Add]) -> Remove:
+    add = known.get(placed(scope.location, remove.path))
+    values, size = remove.partition_values, remove.size
+    if values is None:
+        values = add.partition_values if add is not None else None if scope.until.partition_by else {}
+    if size is None:
+        size = add.size if add is not None else file_size(scope.location, placed(scope.location, remove.path))
+    return replace(remove, partition_values=values, size=size)
+
+
+def _unplaced(scope: _Range) -> str | None:
+    """Return why removes cannot be read as changes, or None."""
+    for actions in scope.commits:
+        if not actions.change_data and any(
+            each.data_change and each.partition_values is None for each in actions.removes
+        ):
+            return f"the log does not say which partition version {actions.version} removed files from"
+    return None
 
 
 def _repeats(location: Location, actions: Actions, marks: dict[int, str | None]) -> bool:
@@ -307,7 +359,7 @@ def _sentence(obstacle: str) -> str:
 
 
 def _net_files(scope: _Range, net: tuple[list[Any], list[Any]]) -> list[ChangedFile]:
-    if any(each.partition_values is None for each in net[0]):
+    if scope.until.partition_by and any(each.partition_values is None for each in net[0]):
         raise ChangesUnavailableError(
             f"the changes in ({scope.since}, {scope.until.version}] are lost",
             "the log does not say in which partition the removed files were",

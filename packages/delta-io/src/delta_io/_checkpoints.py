@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from delta_io.storage import Location
 
 _FILE_FIELDS: Final = (
-    "path", "partitionValues", "size", "modificationTime", "stats", "stats_parsed", "deletionVector",
+    "path", "partitionValues", "partitionValues_parsed", "size", "modificationTime", "stats", "stats_parsed",
+    "deletionVector",
 )  # fmt: skip
 _KINDS: Final = {"protocol": ProtocolAction, "metaData": Metadata, "txn": Txn}
 
@@ -56,9 +57,12 @@ def _read_json(location: Location, path: str, contents: Contents) -> list[str]:
 
 
 def _read_parquet(location: Location, path: str, contents: Contents) -> list[str]:
-    with open_file(location, path) as file, pq.ParquetFile(file, pre_buffer=True) as parquet:
+    with open_file(location, path) as file, _open(file) as parquet:
         kinds = {field.name: field.type for field in parquet.schema_arrow}
-        wanted = [f"add.{name}" for name in _FILE_FIELDS if _has(kinds.get("add"), name)]
+        held = [name for name in _FILE_FIELDS if _has(kinds.get("add"), name)]
+        if "partitionValues" in held and "partitionValues_parsed" in held:
+            held.remove("partitionValues_parsed")
+        wanted = [f"add.{name}" for name in held]
         wanted += [name for name in _KINDS if name in kinds]
         wanted += ["sidecar.path"] if "sidecar" in kinds else []
         table = parquet.read(columns=wanted)
@@ -72,6 +76,10 @@ def _read_parquet(location: Location, path: str, contents: Contents) -> list[str
     if "sidecar" not in table.column_names:
         return []
     return [each["path"] for each in table["sidecar"].combine_chunks().drop_null().to_pylist()]
+
+
+def _open(file: pa.NativeFile) -> pq.ParquetFile:
+    return pq.ParquetFile(file, pre_buffer=True, coerce_int96_timestamp_unit="us")
 
 
 def _has(kind: pa.DataType | None, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 import uuid
+import zlib
 from array import array
 from typing import TYPE_CHECKING, Final
 
@@ -33,10 +34,47 @@ _TO_B85: Final = bytes.maketrans(_Z85, _B85)
 def load_mask(location: Location, vector: DeletionVector, rows: int) -> pa.BooleanArray:
     """Return, for each row of a file, whether the vector deletes it."""
     bits = bytearray(-(-rows // 8))
-    for start, container in _containers(_payload(location, vector)):
+    for start, container in _checked(location, vector, rows):
         _set_bits(bits, start, container)
     buffer = pa.py_buffer(bytes(bits))
     return pa.BooleanArray.from_buffers(pa.bool_(), rows, [None, buffer])
+
+
+def verify(location: Location, vector: DeletionVector, rows: int) -> None:
+    """Refuse a vector that is not what the log says, or that deletes rows which its file has not."""
+    for _ in _checked(location, vector, rows):
+        pass
+
+
+def _checked(
+    location: Location, vector: DeletionVector, rows: int
+) -> Iterator[tuple[int, bytes | range | array[int]]]:
+    count = 0
+    try:
+        for start, container in _containers(_payload(location, vector)):
+            size, last = _extent(container)
+            if size and start + last >= rows:
+                raise _damaged(
+                    f"it deletes row {start + last} of a data file that has {rows}, counted from 0"
+                )
+            count += size
+            yield start, container
+    except struct.error as error:
+        raise _damaged(f"its data is cut short ({error})") from None
+    if count != vector.cardinality:
+        raise _damaged(f"it has {count} rows, the log says {vector.cardinality}")
+
+
+def _extent(container: bytes | range | array[int]) -> tuple[int, int]:
+    """Return the number of rows of a container, and the last one."""
+    if isinstance(container, bytes):
+        bits = int.from_bytes(container, "little")
+        return bits.bit_count(), bits.bit_length() - 1
+    return len(container), container[-1] if container else -1
+
+
+def _damaged(found: str) -> LogError:
+    return LogError("a deletion vector is damaged", found, "Restore its file.")
 
 
 def vector_path(location: Location, vector: DeletionVector) -> str:
@@ -44,7 +82,7 @@ def vector_path(location: Location, vector: DeletionVector) -> str:
     if vector.storage_type == "p":
         return placed(location, vector.path_or_inline_dv)
     if vector.storage_type != "u":
-        raise LogError("a deletion vector is damaged", f"its kind of storage is {vector.storage_type!r}")
+        raise _damaged(f"its kind of storage is {vector.storage_type!r}")
     text = vector.path_or_inline_dv
     prefix, name = text[:-20], uuid.UUID(bytes=_decode(text[-20:]))
     return f"{prefix}/deletion_vector_{name}.bin" if prefix else f"deletion_vector_{name}.bin"
@@ -64,17 +102,18 @@ def _payload(location: Location, vector: DeletionVector) -> bytes:
         file.seek(vector.offset or 0)
         (size,) = struct.unpack(">i", file.read(4))
         if size != vector.size_in_bytes:
-            raise LogError(
-                "a deletion vector is damaged", f"it has {size} bytes, the log says {vector.size_in_bytes}"
-            )
-        return file.read(size)
+            raise _damaged(f"it has {size} bytes, the log says {vector.size_in_bytes}")
+        data, checksum = file.read(size), file.read(4)
+    if struct.pack(">I", zlib.crc32(data)) != checksum:
+        raise _damaged("its checksum is wrong")
+    return data
 
 
 def _containers(data: bytes) -> Iterator[tuple[int, bytes | range | array[int]]]:
     """Yield (position of the first row, rows) for each container of a serialised 64-bit bitmap."""
     magic, count = struct.unpack_from("<iq", data)
     if magic != _MAGIC:
-        raise LogError("a deletion vector is damaged", f"its format is {magic}")
+        raise _damaged(f"its format is {magic}")
     at = 12
     for _ in range(count):
         (high,) = struct.unpack_from("<I", data, at)
@@ -97,7 +136,7 @@ def _bitmap(data: bytes, at: int) -> Iterator[tuple[int, bytes | range | array[i
         (size,) = struct.unpack_from("<I", data, at)
         at += 4
     else:
-        raise LogError("a deletion vector is damaged", f"a bitmap starts with {cookie}")
+        raise _damaged(f"a bitmap starts with {cookie}")
     heads = struct.unpack_from(f"<{2 * size}H", data, at)
     at += 4 * size
     if not runs or size >= _NO_OFFSETS_BELOW:

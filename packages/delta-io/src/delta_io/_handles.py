@@ -45,7 +45,7 @@ class Handles:
                 state = advance(self._location, state_of(known))
                 if state.version == known.version:
                     return known
-            self._latest = latest = Snapshot(self._location, state)
+            self._latest = latest = Snapshot(self._location, state, known)
             self._stamp = self._read_stamp(latest.version)
             return latest
 

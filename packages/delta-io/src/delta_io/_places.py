@@ -56,6 +56,12 @@ def open_file(location: Location, path: str) -> pa.NativeFile:
     return filesystem.open_input_file(name)
 
 
+def file_size(location: Location, path: str) -> int | None:
+    """Return the size of a file, None when there is none."""
+    filesystem, name = _resolve(location, path)
+    return filesystem.get_file_info(name).size
+
+
 def missing(location: Location, paths: Iterable[str]) -> list[str]:
     """Return those paths that no file has."""
     below: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
@@ -13,12 +13,19 @@ from deltalake import QueryBuilder
 
 from delta_io._bounds import LAST_CHARACTER
 from delta_io._compute import pc
+from delta_io._engine_doubts import Oddities, check_vectors, loses_rows, odd_columns
 from delta_io._map_errors import mapped
 from delta_io._places import decode_paths, placed
 from delta_io._predicate import Node, comparisons, joins_lists, joins_null, parse
 from delta_io._replay import rows_of
-from delta_io._rows import Layout, adapt, open_parquet, read_rows
-from delta_io.errors import DeltaIoError, OptionError, PredicateError, SchemaMismatchError
+from delta_io._rows import Layout, adapt, read_rows
+from delta_io.errors import (
+    DeltaIoError,
+    OptionError,
+    PredicateError,
+    SchemaMismatchError,
+    UnsupportedError,
+)
 from delta_io.index import may_hold, rows_satisfy
 
 if TYPE_CHECKING:
@@ -26,14 +33,16 @@ if TYPE_CHECKING:
     from delta_io.storage import Location
 
 # Names in predicates mean what they say, as they do in deltalake's own operations.
-_SETTINGS: Final = {"datafusion.sql_parser.enable_ident_normalization": "false"}
+# 123456.79 is a decimal: as a double, it would be no value of a decimal column.
+_SETTINGS: Final = {
+    "datafusion.sql_parser.enable_ident_normalization": "false",
+    "datafusion.sql_parser.parse_float_as_decimal": "true",
+}
 # Features that the engine refuses, and reading file by file knows: values are cast to the table's types.
 _REFUSED_BY_ENGINE: Final = frozenset({"typeWidening", "typeWidening-preview", "vacuumProtocolCheck"})
 _EXACT_DIGITS: Final = 15
 _FIRST_YEAR: Final = 1678
 _LAST_YEAR: Final = 2261
-_FIRST_NANOSECOND: Final = datetime(1677, 9, 22, tzinfo=UTC)
-_LAST_NANOSECOND: Final = datetime(2262, 4, 11, tzinfo=UTC)
 
 
 def quote(name: str) -> str:
@@ -70,6 +79,7 @@ def read_snapshot(
     if why_by_file(snapshot, location, chosen, predicate) is not None:
         batches = _file_batches(snapshot, location, files, shown, predicate)
         return pa.RecordBatchReader.from_batches(shown, batches)
+    check_vectors(location, _candidates(snapshot, predicate))
     names = ", ".join(quote(name) for name in shown.names)
     sql = f"SELECT {names} FROM {_source(snapshot)}"
     if predicate is not None:
@@ -92,10 +102,17 @@ def why_by_file(
     features = sorted(snapshot.protocol.reader_features & _REFUSED_BY_ENGINE)
     if features:
         return f"deltalake's engine refuses the feature {features[0]!r}"
-    if _wide_int96(snapshot, location, needed):
-        return "a file holds INT96 timestamps, which deltalake's engine reads wrong beyond nanoseconds"
-    if predicate is not None and (reason := _mistaken(predicate, snapshot)) is not None:
-        return reason
+    if snapshot.column_mapping == "id":
+        return "columns are found by their ids, and deltalake's engine finds them by name"
+    reason = None if predicate is None else _mistaken(predicate, snapshot)
+    if reason is None:
+        odd = _odd_columns(snapshot, location, predicate)
+        reason = next((odd[field.name] for field in needed if field.name in odd), None)
+    return reason or _other_files(snapshot, location)
+
+
+def _other_files(snapshot: Snapshot, location: Location) -> str | None:
+    """Return why deltalake would not read the files that we would, or None."""
     try:
         handle = snapshot._handle()  # pyright: ignore[reportPrivateUsage] -- same package
     except DeltaIoError as error:
@@ -105,6 +122,32 @@ def why_by_file(
     if len(theirs) != len(ours) or pc.any(pc.invert(pc.is_in(ours, decode_paths(location, theirs)))).as_py():
         return "deltalake lists other files"  # it tells paths apart that are the same, decoded
     return None
+
+
+def check_rewritable(snapshot: Snapshot, location: Location, predicate: str | None) -> None:
+    """Refuse to have deltalake's engine rewrite files that it reads wrong: their values would be lost."""
+    for reason in _odd_columns(snapshot, location, predicate).values():
+        if loses_rows(reason):
+            raise UnsupportedError(
+                f"files of {location.shown!r} cannot be rewritten",
+                reason,
+                "Write its rows to a new table: clone_table copies them.",
+            )
+
+
+def _odd_columns(snapshot: Snapshot, location: Location, predicate: str | None) -> Oddities:
+    data = pa.schema([field for field in snapshot.schema if field.name not in snapshot.partition_by])
+    seen = snapshot._footers  # pyright: ignore[reportPrivateUsage] -- same package
+    return odd_columns(location, _candidates(snapshot, predicate), data, snapshot.column_mapping, seen)
+
+
+def _candidates(snapshot: Snapshot, predicate: str | None) -> pa.Table:
+    """Return the files that may hold rows wanted."""
+    actions = snapshot.add_actions()
+    node = None if predicate is None else _parsed(predicate, snapshot)
+    if node is None:
+        return actions
+    return actions.filter(may_hold(actions, snapshot.schema, snapshot.partition_by, node))
 
 
 def _parsed(predicate: str, snapshot: Snapshot) -> Node | None:
@@ -215,51 +258,3 @@ def _file_batches(
                 yield pa.RecordBatch.from_arrays(arrays, schema=shown)
 
     return rows()
-
-
-def _wide_int96(snapshot: Snapshot, location: Location, needed: pa.Schema) -> bool:
-    """Tell whether a file may hold INT96 timestamps beyond those that the engine can tell in nanoseconds."""
-    doubtful = [
-        field for field in needed if field.name not in snapshot.partition_by and _has_timestamp(field.type)
-    ]
-    if not doubtful:
-        return False
-    actions = snapshot.add_actions()
-    unsure = pa.repeat(False, actions.num_rows)
-    for field in doubtful:
-        unsure = pc.or_(unsure, pc.invert(_surely_narrow(actions, field)))
-    paths = actions["path"].filter(unsure).to_pylist()
-    with mapped(location, "looking at the files of"):
-        return any(_has_int96(location, path) for path in paths)
-
-
-def _has_timestamp(kind: pa.DataType) -> bool:
-    return pa.types.is_timestamp(kind) or any(
-        _has_timestamp(kind.field(index).type) for index in range(kind.num_fields)
-    )
-
-
-def _surely_narrow(actions: pa.Table, field: pa.Field[Any]) -> pa.Array[Any]:
-    """Tell for each file whether statistics put every value of a column within the range of nanoseconds."""
-    never = pa.repeat(False, actions.num_rows)
-    if not pa.types.is_timestamp(field.type):
-        return never
-    bounds: dict[str, Any] = {}
-    for name in ("min", "max", "null_count"):
-        struct = actions[name].combine_chunks() if name in actions.column_names else None
-        if struct is None or struct.type.get_field_index(field.name) < 0:
-            return never
-        bounds[name] = pc.struct_field(struct, [field.name])
-    first, last = (
-        pa.scalar(each if field.type.tz else each.replace(tzinfo=None), field.type)
-        for each in (_FIRST_NANOSECOND, _LAST_NANOSECOND)
-    )
-    within = pc.and_(pc.greater(bounds["min"], first), pc.less(bounds["max"], last))
-    empty = pc.equal(bounds["null_count"], actions["num_records"].combine_chunks())
-    return pc.or_(pc.fill_null(within, False), pc.fill_null(empty, False))
-
-
-def _has_int96(location: Location, path: str) -> bool:
-    with open_parquet(location, path) as file:
-        schema = file.schema
-        return any(schema.column(index).physical_type == "INT96" for index in range(len(schema)))

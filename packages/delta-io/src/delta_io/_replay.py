@@ -335,11 +335,17 @@ def _normal(add: pa.StructArray, layout: _Layout) -> pa.Table:
         "deletion_vector": vector_fields(child("deletionVector", _JSON_VECTOR)),
     }
     if layout.partitions:
-        values = child("partitionValues", layout.partition_type)
-        columns["partition"] = _partition_texts(values, layout)
+        columns["partition"] = _partition_texts(_partitions(add, names), layout)
     if "stats_parsed" in names:
         columns["parsed"] = layout.stats.from_struct(cast("pa.StructArray", add.field("stats_parsed")))
     return pa.table(columns)
+
+
+def _partitions(add: pa.StructArray, names: list[str]) -> pa.Array[Any]:
+    for name in ("partitionValues", "partitionValues_parsed"):
+        if name in names:
+            return add.field(name)
+    raise LogError("a checkpoint says nothing of the files' partitions", fix="Restore the file.")
 
 
 def _partition_texts(values: pa.Array[Any], layout: _Layout) -> pa.StructArray:
@@ -352,7 +358,9 @@ def _partition_texts(values: pa.Array[Any], layout: _Layout) -> pa.StructArray:
 
 
 def _empty(layout: _Layout) -> pa.Table:
-    nothing = pa.array([], pa.struct([pa.field("path", pa.string())]))
+    nothing = pa.array(
+        [], pa.struct([pa.field("path", pa.string()), pa.field("partitionValues", layout.partition_type)])
+    )
     return _normal(cast("pa.StructArray", nothing), layout)
 
 

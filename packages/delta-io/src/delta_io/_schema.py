@@ -14,6 +14,7 @@ from delta_io.errors import LogError, UnsupportedError
 
 PHYSICAL_NAME: Final = b"delta.columnMapping.physicalName"
 FIELD_ID: Final = b"delta.columnMapping.id"
+TYPE_CHANGES: Final = b"delta.typeChanges"
 _PARQUET_ID: Final = b"PARQUET:field_id"
 _DECIMAL: Final = re.compile(r"^decimal\((\d+),\s*(-?\d+)\)$")
 _TYPES: Final[dict[str, pa.DataType]] = {
@@ -29,6 +30,7 @@ _TYPES: Final[dict[str, pa.DataType]] = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", "UTC"),
     "timestamp_ntz": pa.timestamp("us"),
+    "void": pa.null(),
 }
 Json = Mapping[str, Any]
 

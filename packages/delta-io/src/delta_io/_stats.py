@@ -88,7 +88,7 @@ class StatsLayout(Struct, frozen=True, kw_only=True):
             if pa.types.is_struct(field.type):
                 arrays.append(self._bounds(child, list(cast("pa.StructType", field.type)), high=high))
             else:
-                arrays.append(_bounds.bound(child, field.type, high=high))
+                arrays.append(_bounds.bound(child, field, high=high))
         return pa.StructArray.from_arrays(arrays, fields=list(_bounded(fields)))
 
 
@@ -111,7 +111,7 @@ def _is_something(kind: pa.DataType) -> bool:
 def _has_bounds(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return any(_has_bounds(field.type) for field in cast("pa.StructType", kind))
-    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind))
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_null(kind))
 
 
 def _with_bounds(fields: Fields) -> Fields:

@@ -70,6 +70,20 @@ def check_writable(protocol: Protocol, features: FeaturePolicy, location: Locati
         )
 
 
+def check_types(schema: pa.Schema, location: Location) -> None:
+    """Raise when a table has columns that no file may hold, which deltalake would put there."""
+    if any(_is_void(field.type) for field in schema):
+        raise UnsupportedError(
+            f"{location.shown!r} cannot be written",
+            "it has a column of type 'void'",
+            "Drop the column by an engine that knows the type.",
+        )
+
+
+def _is_void(kind: pa.DataType) -> bool:
+    return pa.types.is_null(kind) or any(_is_void(kind.field(at).type) for at in range(kind.num_fields))
+
+
 def as_contracted(schema: pa.Schema, contract: TableSpec) -> pa.Schema:
     """Return the columns with those that the contract wants filled marked as such."""
     filled = {each.name for each in contract.columns if not each.nullable}

@@ -15,10 +15,11 @@ from delta_io._enabling import Feature, enabling
 from delta_io._generated import regenerated
 from delta_io._merging import MergeClause, merge, merge_columns, merge_rules
 from delta_io._ordering import Order
-from delta_io._read import choose
+from delta_io._read import check_rewritable, choose
 from delta_io._target import (
     as_contracted,
     check_constraints,
+    check_types,
     check_writable,
     missing_constraints,
     names_in_files,
@@ -108,6 +109,8 @@ class Mutations:
         """
         _operations.check_mode(mode, predicate, replace_schema=replace_schema)
         snapshot = self._to_write()
+        if predicate is not None:
+            check_rewritable(snapshot, self._location, predicate)
         contract = self._contract(snapshot)
         if mode == "error" and snapshot.add_actions().num_rows:
             raise TableExistsError(f"{self._location.shown!r} has rows", fix="Use append or overwrite.")
@@ -178,7 +181,10 @@ class Mutations:
         ConflictError
             When another writer came first.
         """
-        contract, names, properties = self._prepared(self._to_write())
+        snapshot = self._to_write()
+        if predicate is not None:
+            check_rewritable(snapshot, self._location, predicate)
+        contract, names, properties = self._prepared(snapshot)
         request = self._request(
             "deleting from",
             contract,
@@ -225,6 +231,7 @@ class Mutations:
         """
         snapshot = self._to_write()
         choose(snapshot.schema, list(updates))
+        check_rewritable(snapshot, self._location, predicate)
         updates = {**updates, **regenerated(snapshot.schema, updates, {})}
         contract, names, properties = self._prepared(snapshot)
         request = self._request(
@@ -300,6 +307,7 @@ class Mutations:
             not_matched_by_source=not_matched_by_source,
         )
         reader = as_reader(source)
+        check_rewritable(snapshot, self._location, None)
         contract, names, properties = self._prepared(snapshot)
         table, schema_mode = target_schema(snapshot, contract, reader.schema, replace=False)
         columns = merge_columns(reader.schema, table, rules)
@@ -436,6 +444,7 @@ class Mutations:
         """Return the newest version, which the environment and its own features have to let us write."""
         snapshot = self.snapshot()
         check_writable(snapshot.protocol, self._features, self._location)
+        check_types(snapshot.schema, self._location)
         return snapshot
 
     def _contract(self, snapshot: Snapshot) -> TableSpec:

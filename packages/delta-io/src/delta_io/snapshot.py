@@ -21,6 +21,7 @@ from delta_io.index import FileIndex, prune
 from schema_spec import TableSpec
 
 if TYPE_CHECKING:
+    from delta_io._engine_doubts import Oddities
     from delta_io._replay import State
     from delta_io.features import Protocol
     from delta_io.storage import Location, StorageOptions
@@ -47,11 +48,13 @@ class Snapshot:
     (1, 2)
     """
 
-    def __init__(self, location: Location, state: State) -> None:
+    def __init__(self, location: Location, state: State, earlier: Snapshot | None = None) -> None:
         self._location = location
         self._state = state
         self._engine: DeltaTable | None = None
         self._columns_known: tuple[frozenset[str], pa.Table] | None = None
+        alike = earlier is not None and state_of(earlier).metadata == state.metadata
+        self._footers: dict[str, Oddities] = earlier._footers if earlier is not None and alike else {}
 
     @property
     def uri(self) -> str:

@@ -20,6 +20,7 @@ from schema_spec.types import (
     MAX_DEPTH,
     PREDEFINED,
     VARIANT_EXTENSIONS,
+    VOID,
     ArrayType,
     DataType,
     DecimalType,
@@ -54,9 +55,10 @@ _PRIMITIVES: Final[dict[str, pa.DataType]] = {
     "timestamp": pa.timestamp("us", "UTC"),
     "timestamp_ntz": pa.timestamp("us"),
     "variant": _VARIANT_STORAGE,
+    VOID: pa.null(),
 }
 _ARROW_NAMES: Final[dict[pa.DataType, str]] = {
-    **{arrow: name for name, arrow in _PRIMITIVES.items() if name != "variant"},
+    **{arrow: name for name, arrow in _PRIMITIVES.items() if name not in ("variant", VOID)},
     pa.uint8(): "short",
     pa.uint16(): "integer",
     pa.uint32(): "long",

@@ -10,6 +10,7 @@ from schema_spec.errors import SpecSyntaxError, SpecTypeError, shown
 from schema_spec.expressions import quote
 from schema_spec.table import TableSpec
 from schema_spec.types import (
+    VOID,
     ArrayType,
     DataType,
     DecimalType,
@@ -33,6 +34,7 @@ _SQL_NAMES: Final = {
     "timestamp": "TIMESTAMP(6) WITH TIME ZONE",
     "timestamp_ntz": "TIMESTAMP(6)",
     "variant": "VARIANT",
+    VOID: "VOID",
 }
 # By the names that sqlglot gives to types, whatever the dialect calls them.
 _PARSED_NAMES: Final = {

@@ -17,6 +17,7 @@ from schema_spec.table import TableSpec
 from schema_spec.types import (
     MAX_DEPTH,
     PRIMITIVES,
+    VOID,
     ArrayType,
     DataType,
     DecimalType,
@@ -282,7 +283,7 @@ def _read_type(value: object, depth: int, nested: dict[str, str], path: str) -> 
 
 def _read_name(value: object) -> DataType:
     if isinstance(value, str):
-        if value in PRIMITIVES:
+        if value in (*PRIMITIVES, VOID):
             return PrimitiveType(value)
         if match := _DECIMAL.match(value):
             return DecimalType(int(match[1]), int(match[2]))

@@ -11,6 +11,7 @@ from schema_spec.errors import SpecError, SpecSyntaxError, SpecTypeError, closes
 from schema_spec.types import (
     MAX_DEPTH,
     PRIMITIVES,
+    VOID,
     ArrayType,
     DataType,
     DecimalType,
@@ -42,7 +43,7 @@ _ALIASES: Final = {
     "timestamptz": "timestamp",
     "timestamp_ltz": "timestamp",
 }
-_NAMES: Final = {name: PrimitiveType(name) for name in PRIMITIVES} | {
+_NAMES: Final = {name: PrimitiveType(name) for name in (*PRIMITIVES, VOID)} | {
     alias: PrimitiveType(name) for alias, name in _ALIASES.items()
 }
 _NESTED: Final = ("array", "list", "map", "struct", "decimal", "numeric")

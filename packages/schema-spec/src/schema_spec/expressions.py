@@ -10,7 +10,7 @@ from msgspec import Struct
 from schema_spec._literals import Literal
 from schema_spec.columns import ColumnSpec, StructType
 from schema_spec.errors import SpecFieldError, shown
-from schema_spec.types import ArrayType, DataType, DecimalType, MapType, SemanticType
+from schema_spec.types import VOID, ArrayType, DataType, DecimalType, MapType, SemanticType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,6 +166,7 @@ _ARROW_NAMES: Final = {
     "timestamp": 'Timestamp(µs, "UTC")',
     "timestamp_ntz": "Timestamp(µs)",
     "variant": 'Struct("metadata": non-null Binary, "value": non-null Binary)',
+    VOID: "Null",
 }
 
 

@@ -27,6 +27,9 @@ PRIMITIVES: Final = (
     "variant",
 )
 
+# Columns of only nulls, which Spark leaves in tables: read as they are, and no type to ask for.
+VOID: Final = "void"
+
 _BARE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SEMANTIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*\Z")
 
@@ -115,13 +118,14 @@ class PrimitiveType(DataType, Struct, frozen=True, forbid_unknown_fields=True, t
     ----------
     name : str
         ``boolean``, ``byte``, ``short``, ``integer``, ``long``, ``float``, ``double``, ``string``,
-        ``binary``, ``date``, ``timestamp`` (an instant), ``timestamp_ntz`` (wall-clock time) or ``variant``.
+        ``binary``, ``date``, ``timestamp`` (an instant), ``timestamp_ntz`` (wall-clock time) or ``variant``;
+        ``void`` for columns of only nulls, as some tables have them.
     """
 
     name: str
 
     def __post_init__(self) -> None:
-        if self.name not in PRIMITIVES:
+        if self.name not in (*PRIMITIVES, VOID):
             raise SpecTypeError(
                 f"no primitive type {shown(self.name)}",
                 fix=f"Use one of {', '.join(PRIMITIVES)}.",
