@@ -187,3 +187,53 @@ def test_an_empty_file_has_no_extremes(tmp_path: Path, session: Session) -> None
     )
     session.register("t", str(tmp_path / "t"))
     assert answer(session, "SELECT count(*), min(p), max(p), max(id) FROM t") == [(0, None, None, None)]
+
+
+def test_decimals_are_compared_as_decimals(tmp_path: Path, session: Session) -> None:
+    values = [Decimal("123456.79"), Decimal("-99999999.99"), Decimal("1.10"), None]
+    rows = pa.table({"x": pa.array(values, pa.decimal128(10, 2))})
+    write_log(tmp_path / "t", {"x": "decimal(10,2)"}, [one_file(tmp_path / "t", rows, [{}, {}])])
+    session.register("t", str(tmp_path / "t"))
+    session.register("m", rows)
+    for name in ("t", "m"):
+        for value in values[:3]:
+            for predicate in (
+                "x = {}",
+                "{} = x",
+                "x IN (7, {})",
+                "x BETWEEN {} AND {}",
+                "x IS NOT DISTINCT FROM {}",
+            ):
+                text = f"SELECT x FROM {name} WHERE {predicate.replace('{}', str(value))}"
+                assert answer(session, text) == [(value,)], text
+        assert answer(session, f"SELECT count(*) FROM {name} WHERE x <> 123456.79") == [(2,)]
+        assert answer(session, f"SELECT x = 1.1 FROM {name} WHERE x > 1.0 AND x < 2.5") == [(True,)]
+        assert answer(session, f"SELECT x FROM {name} WHERE x >= 123456.795") == []
+        inner = f"SELECT 1 FROM {name} b WHERE a.x = 123456.79 AND b.x = a.x"
+        correlated = f"SELECT x FROM {name} a WHERE EXISTS ({inner})"
+        assert answer(session, correlated) == [(values[0],)]
+
+
+def test_columns_of_no_type_are_nulls(tmp_path: Path, session: Session) -> None:
+    action = one_file(tmp_path / "t", pa.table({"id": [1, 2]}), [{"id": 1}, {"id": 2}])
+    write_log(tmp_path / "t", {"id": "long", "v": "void"}, [action])
+    session.register("t", str(tmp_path / "t"))
+    assert answer(session, "SELECT * FROM t ORDER BY id") == [(1, None), (2, None)]
+    assert answer(session, "SELECT count(*), count(v) FROM t WHERE v IS NULL AND id > 1") == [(1, 0)]
+
+
+def test_statistics_of_numbers_of_4_bytes_bound_those_of_8(tmp_path: Path, session: Session) -> None:
+    narrow = pa.array([0.1, 0.7, -0.1], pa.float32())
+    action = one_file(tmp_path / "t", pa.table({"x": narrow}), [{"x": -0.1}, {"x": 0.7}])
+    write_log(tmp_path / "t", {"x": "float"}, [action], features=["typeWidening"])
+    log = tmp_path / "t" / "_delta_log" / f"{0:020}.json"
+    changes = {"delta.typeChanges": [{"toType": "double", "fromType": "float", "tableVersion": 1}]}
+    old = json.dumps(json.dumps({"type": "float", "nullable": True, "metadata": {}})[1:-1])[1:-1]
+    new = json.dumps(json.dumps({"type": "double", "nullable": True, "metadata": changes})[1:-1])[1:-1]
+    assert old in log.read_text()
+    log.write_text(log.read_text().replace(old, new))
+    session.register("t", str(tmp_path / "t"))
+    session.register("m", pa.table({"x": narrow.cast(pa.float64())}))
+    for predicate in ("x < -0.1", "x <= -0.10000000149011612", "x = -0.10000000149011612", "x > 0.1"):
+        found, expected = (answer(session, f"SELECT x FROM {name} WHERE {predicate}") for name in ("t", "m"))
+        assert found == expected, predicate

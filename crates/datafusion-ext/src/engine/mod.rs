@@ -34,6 +34,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -60,7 +61,7 @@ use insert::Writable;
 use self::nested::with_null_fields;
 use crate::error::{Code, EngineError, Result};
 use crate::plan::{self, TableHandles};
-use crate::rules::{LogAnswers, UniqueNamesOnly, YieldingJoins};
+use crate::rules::{DecimalLiterals, LogAnswers, UniqueNamesOnly, YieldingJoins};
 use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
 
 /// Limits on what queries of one engine may use together.
@@ -102,6 +103,7 @@ impl Engine {
             .with_config(config)
             .with_runtime_env(runtime_env(limits)?)
             .with_default_features()
+            .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rules(planning_rules())
             .with_optimizer_rule(Arc::new(LogAnswers))
             .build();
@@ -378,6 +380,12 @@ impl Engine {
 /// DataFusion's rules, with three changes. The one that links dynamic filters to scans is left out: [`Query`]
 /// applies it for each run, so that a kept plan gets filters of its own every time. The one that pushes
 /// static filters is kept from mistaking columns for each other. And joins are made to yield.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules = Analyzer::new().rules;
+    rules.insert(0, Arc::new(DecimalLiterals));
+    rules
+}
+
 fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let linking = query::dynamic_filter_rule();
     let pushing = UniqueNamesOnly::new(FilterPushdown::new());
