@@ -264,7 +264,19 @@ def test_commits_written_with_blanks_and_unknown_actions(tmp_path):
     assert ids(Table(tmp_path)) == [1]
 
 
-@pytest.mark.parametrize("text", ["null", "[1]", '{"add": 5}', '{"add": {"path"', "5", '{"metaData": {}}'])
+NO_COMMITS = [
+    "null",
+    "[1]",
+    '{"add": 5}',
+    '{"add": {"path"',
+    "5",
+    '{"metaData": {}}',
+    '{"add": {}}',
+    '{"remove": {}}',
+]
+
+
+@pytest.mark.parametrize("text", NO_COMMITS)
 def test_damaged_commits_are_told(tmp_path, text):
     commit(tmp_path, 0, protocol(), metadata(PLAIN))
     (tmp_path / "_delta_log" / f"{1:020}.json").write_text(text)

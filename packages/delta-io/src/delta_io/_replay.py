@@ -295,7 +295,8 @@ def _from_lines(data: bytes, layout: _Layout) -> _Lines:
     rows = pa.arange(0, found.num_rows)
     added, removed = (found[name].is_valid().combine_chunks() for name in ("add", "remove"))
     gone = cast("pa.StructArray", found["remove"].filter(removed).combine_chunks())
-    removes = pa.table({"path": gone.field("path"), "deletion_vector": vector_fields(gone.field(1))})
+    paths = _present(gone.field("path"))
+    removes = pa.table({"path": paths, "deletion_vector": vector_fields(gone.field(1))})
     chunks = cast("list[pa.StructArray]", found["add"].chunks)
     tables = [_normal(_valid(each), layout) for each in chunks]
     adds = pa.concat_tables(tables) if tables else _empty(layout)
@@ -328,7 +329,7 @@ def _normal(add: pa.StructArray, layout: _Layout) -> pa.Table:
         return add.field(name) if name in names else pa.nulls(len(add), fallback)
 
     columns: dict[str, Any] = {
-        "path": pc.cast(child("path", pa.string()), pa.string()),
+        "path": _present(pc.cast(child("path", pa.string()), pa.string())),
         "size_bytes": pc.cast(child("size", pa.int64()), pa.int64()),
         "modification_time": pc.cast(child("modificationTime", pa.int64()), pa.int64()),
         "stats": pc.cast(child("stats", pa.string()), pa.string()),
@@ -339,6 +340,12 @@ def _normal(add: pa.StructArray, layout: _Layout) -> pa.Table:
     if "stats_parsed" in names:
         columns["parsed"] = layout.stats.from_struct(cast("pa.StructArray", add.field("stats_parsed")))
     return pa.table(columns)
+
+
+def _present(paths: pa.Array[Any]) -> pa.Array[Any]:
+    if paths.null_count:
+        raise LogError("the log names a file without its path", fix="The log may be damaged.")
+    return paths
 
 
 def _partitions(add: pa.StructArray, names: list[str]) -> pa.Array[Any]:
