@@ -13,7 +13,14 @@ import pytest
 from delta_io_log import add, commit, field, metadata, protocol, remove, roaring, vector
 from test_delta_io_protocol import PLAIN, checkpoint_table, ids, stats, write
 
-from delta_io import ChangesUnavailableError, LogError, Table, UnsupportedError
+from delta_io import (
+    ChangesUnavailableError,
+    LogError,
+    MaintenancePolicy,
+    PredicateError,
+    Table,
+    UnsupportedError,
+)
 from delta_io.testing import bag
 
 
@@ -248,6 +255,8 @@ def test_files_are_not_rewritten_by_an_engine_that_loses_their_values(tmp_path, 
     for each in rewriting:
         with pytest.raises(UnsupportedError):
             each()
+    step = table.maintain(MaintenancePolicy(small_files=2)).steps[0]
+    assert (step.action, step.due) == ("compact", False)
     assert (table.snapshot().version, bag(table.snapshot().to_reader().read_all())) == (0, before)
     table.write(pa.table({"id": [4], "v": ["d"]}))
     assert ids(table) == [1, 2, 3, 4]
@@ -256,3 +265,19 @@ def test_files_are_not_rewritten_by_an_engine_that_loses_their_values(tmp_path, 
         assert ids(table) == [1, 2, 4]
     table.delete()
     assert ids(table) == []
+
+
+def test_rows_are_not_chosen_by_digits_that_the_engine_does_not_keep(tmp_path):
+    values = [Decimal("12345678901234567890.12"), Decimal("1.50")]
+    pq.write_table(pa.table({"x": pa.array(values, pa.decimal128(38, 2))}), tmp_path / "a.parquet")
+    bounds = stats(1.5, 1.2345678901234567e19, 2, column="x")
+    commit(tmp_path, 0, protocol(), metadata([field("x", "decimal(38,2)")]), add("a.parquet", stats=bounds))
+    table = Table(tmp_path)
+    for act in (
+        lambda: table.delete(f"x = {values[0]}"),
+        lambda: table.update({"x": "0"}, f"x > {values[0]}"),
+    ):
+        with pytest.raises(PredicateError, match="digits"):
+            act()
+    assert table.delete("x = 1.5").rows == 1
+    assert table.snapshot().to_reader().read_all()["x"].to_pylist() == values[:1]

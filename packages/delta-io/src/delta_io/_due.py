@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from delta_io import _log
 from delta_io._map_errors import mapped
+from delta_io._read import why_not_rewritten
 
 if TYPE_CHECKING:
     from delta_io.maintenance import MaintenancePolicy
@@ -61,6 +62,14 @@ def optimizing(
     location: Location, snapshot: Snapshot, policy: MaintenancePolicy, target_bytes: int | None
 ) -> Due:
     """Tell whether files are to be put together, or ordered."""
+    due = _optimizing(location, snapshot, policy, target_bytes)
+    obstacle = why_not_rewritten(snapshot, location) if due.due else None
+    return due if obstacle is None else Due(False, obstacle)
+
+
+def _optimizing(
+    location: Location, snapshot: Snapshot, policy: MaintenancePolicy, target_bytes: int | None
+) -> Due:
     if snapshot.column_mapping != "none":
         return Due(False, "deltalake does not compact tables with column mapping")
     if policy.z_order_by:

@@ -126,13 +126,25 @@ def _other_files(snapshot: Snapshot, location: Location) -> str | None:
 
 def check_rewritable(snapshot: Snapshot, location: Location, predicate: str | None) -> None:
     """Refuse to have deltalake's engine rewrite files that it reads wrong: their values would be lost."""
-    for reason in _odd_columns(snapshot, location, predicate).values():
-        if loses_rows(reason):
-            raise UnsupportedError(
-                f"files of {location.shown!r} cannot be rewritten",
-                reason,
-                "Write its rows to a new table: clone_table copies them.",
-            )
+    if predicate is not None and _has_long_decimals(predicate, snapshot):
+        raise PredicateError(
+            f"rows of {location.shown!r} cannot be chosen by this predicate",
+            f"a decimal has more than {_EXACT_DIGITS} digits, which deltalake's engine does not keep",
+            "Choose them by another column.",
+        )
+    reason = why_not_rewritten(snapshot, location, predicate)
+    if reason is not None:
+        raise UnsupportedError(
+            f"files of {location.shown!r} cannot be rewritten",
+            reason,
+            "Write its rows to a new table: clone_table copies them.",
+        )
+
+
+def why_not_rewritten(snapshot: Snapshot, location: Location, predicate: str | None = None) -> str | None:
+    """Return what deltalake's engine would lose of the files it rewrites, or None."""
+    reasons = _odd_columns(snapshot, location, predicate).values()
+    return next((reason for reason in reasons if loses_rows(reason)), None)
 
 
 def _odd_columns(snapshot: Snapshot, location: Location, predicate: str | None) -> Oddities:
@@ -177,6 +189,16 @@ def _mistaken(predicate: str, snapshot: Snapshot) -> str | None:
                 "texts are compared whose statistics may be cut off, which deltalake's engine takes for whole"
             )
     return None
+
+
+def _has_long_decimals(predicate: str, snapshot: Snapshot) -> bool:
+    node = _parsed(predicate, snapshot)
+    return any(
+        isinstance(each.value, (int, Decimal))
+        and pa.types.is_decimal(snapshot.schema.field(each.column[0]).type)
+        and len(Decimal(each.value).as_tuple().digits) > _EXACT_DIGITS
+        for each in (comparisons(node) if node is not None else ())
+    )
 
 
 def _doubtful(snapshot: Snapshot) -> bool:
