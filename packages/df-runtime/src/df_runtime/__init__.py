@@ -5,6 +5,7 @@ from df_runtime.catalog import Function, Signature, TableConstraint
 from df_runtime.datasets import AdaptedColumn, DatasetIdentity, DatasetResolution
 from df_runtime.errors import (
     AmbiguousColumnError,
+    ArgumentError,
     CancelledError,
     DatasetError,
     DatasetNameError,
@@ -54,6 +55,7 @@ from df_runtime.session import Session
 __all__ = [
     "AdaptedColumn",
     "AmbiguousColumnError",
+    "ArgumentError",
     "Artifact",
     "Artifacts",
     "CachePolicy",

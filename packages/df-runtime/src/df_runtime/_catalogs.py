@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from delta_io import Table
+from df_runtime._arguments import expect
 from df_runtime._names import TableName
 from df_runtime.datasets import DatasetSource
 from df_runtime.errors import DatasetSourceError
@@ -141,5 +142,6 @@ class Catalogs:
         ...     session.sql("SELECT count(*) AS n FROM lake.public.orders").to_arrow().to_pylist()
         [{'n': 0}]
         """
+        expect("name", name, str, "the name of a catalog")
         self._opened()
         self._registry.put_catalog(open_catalog(name, source, self._registry, storage_options))

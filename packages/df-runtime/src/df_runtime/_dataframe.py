@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from datafusion_ext import DeltaScan, Engine, EngineError, Query, TableHandles
-from df_runtime._limits import limited
+from df_runtime._arguments import expect
+from df_runtime._limits import chosen, limited
 from df_runtime.errors import PolicyError
 from df_runtime.gate import GateReport
 from df_runtime.plans import Lane
@@ -75,8 +76,11 @@ class DataFrames:
         ...     result.lane.name, result.to_arrow().num_rows
         ('dataframe', 2)
         """
+        from datafusion import DataFrame
+
+        expect("df", df, DataFrame, "a DataFrame of the datafusion package")
         engine = self._opened()
-        allowed = policy or self._profile.policy
+        allowed = chosen(policy, self._profile)
         with self._observer.planning("") as run:
             run.is_plan("", "dataframe")
             try:

@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from df_runtime._arguments import expect
 from df_runtime._observer import coming_by
 from df_runtime.errors import DfRuntimeError, ExpressionError
 
@@ -88,6 +89,7 @@ class FrontEnds:
             The engine refuses what the expression compiles to.
         """
         backend = self.backend
+        expect("expr", expr, backend.expression, "an Ibis expression")
         with understanding(backend), coming_by("ibis"):
             return backend.plan(expr, params=params)
 

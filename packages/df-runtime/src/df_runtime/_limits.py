@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from datafusion_ext import Query
+from df_runtime._arguments import expect
 from df_runtime.policy import SqlPolicy
 from df_runtime.profile import RuntimeProfile
+
+
+def chosen(policy: SqlPolicy | None, profile: RuntimeProfile) -> SqlPolicy:
+    """Take the policy of a call, or the profile's."""
+    if policy is None:
+        return profile.policy
+    expect("policy", policy, SqlPolicy, "a SqlPolicy")
+    return policy
 
 
 def limited(planned: Query, policy: SqlPolicy, profile: RuntimeProfile) -> Query:

@@ -133,6 +133,8 @@ class TableName(NamedTuple):
         DatasetNameError
             The name is empty, or lies in `information_schema`, which is the engine's own.
         """
+        if not isinstance(text, str):
+            raise DatasetNameError(f"A name of a dataset is a text, found {text!r}.")
         match = _SQL_NAME.fullmatch(text)
         if match is None:
             parts = [text]

@@ -7,6 +7,7 @@ from typing import TypeAlias, cast
 
 import pyarrow as pa
 
+from df_runtime._arguments import expect
 from df_runtime._lexer import is_opaque, starts_query, tokens
 from df_runtime._names import is_unicode
 from df_runtime.errors import ParameterError, SqlSyntaxError
@@ -27,6 +28,7 @@ def bind(query: str, params: Parameters | None) -> pa.RecordBatch | None:
 
 def check_text(query: str) -> None:
     """Refuse what no engine can be given."""
+    expect("query", query, str, "the text of a query")
     if not is_unicode(query):
         raise SqlSyntaxError(
             "The text holds half a surrogate pair, which is no character. Decode it again.", query=query
@@ -99,9 +101,12 @@ def _converts(value: pa.Array, kind: pa.DataType) -> bool:
 
 def _named(params: Parameters) -> dict[str, object]:
     if isinstance(params, Mapping):
+        if not all(isinstance(name, str) for name in params):
+            raise ParameterError("Names of parameters are texts; give a sequence for `$1`, `$2`, ….")
         return {name.removeprefix("$"): value for name, value in params.items()}
-    if isinstance(params, (str, bytes)):
-        raise ParameterError("Parameters are a mapping of names or a sequence of values, found one string.")
+    if isinstance(params, (str, bytes)) or not isinstance(params, Sequence):
+        found = type(params).__name__
+        raise ParameterError(f"Parameters are a mapping of names or a sequence of values, found a {found}.")
     return {str(index): value for index, value in enumerate(params, start=1)}
 
 

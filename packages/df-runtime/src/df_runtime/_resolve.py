@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cached_property
+from types import NoneType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, get_args
 
 import msgspec
@@ -17,6 +18,7 @@ import pyarrow as pa
 from datafusion_ext import DeltaScan, Engine, EngineError
 from delta_io import ChangeSet, FeaturePolicy, ScanConfig, Snapshot, Table
 from df_runtime._alignment import shown_columns
+from df_runtime._arguments import expect
 from df_runtime._lexer import starts_query
 from df_runtime._names import TableName
 from df_runtime._references import table_references
@@ -297,6 +299,14 @@ class _NameReader(Protocol):
         ...
 
 
+def _rows(source: ArrowStreamExportable) -> pa.Table:
+    try:
+        return pa.RecordBatchReader.from_stream(source).read_all()
+    except pa.ArrowInvalid as error:
+        message = f"Cannot register a {type(source).__name__}: {error}. Give a table, with columns."
+        raise DatasetSourceError(message) from error
+
+
 def resolve(
     source: object,
     *,
@@ -337,6 +347,9 @@ def resolve(
     delta_io.DeltaIoError
         The table cannot be opened, or does not have the version.
     """
+    expect("version", version, (int, NoneType), "a whole number")
+    expect("timestamp", timestamp, (str, datetime, NoneType), "a datetime or a text")
+    expect("scan", scan, (ScanConfig, NoneType), "a ScanConfig")
     if isinstance(source, str) and starts_query(source):
         _refuse_version("A view", version, timestamp, scan)
         depends, exact = table_references(source, known, read_name)
@@ -359,7 +372,7 @@ def resolve(
     if isinstance(source, pa.RecordBatchReader):
         return StreamDataset(source)
     if isinstance(source, ArrowStreamExportable):
-        return ArrowDataset(source, pa.RecordBatchReader.from_stream(source).read_all(), "arrow")
+        return ArrowDataset(source, _rows(source), "arrow")
     found = type(source).__name__
     raise DatasetSourceError(
         f"Cannot register a {found}: "

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from df_runtime._arguments import expect
 from df_runtime._front_ends import understanding
+from df_runtime._limits import chosen
 from df_runtime.errors import PolicyError, SubstraitError
 from df_runtime.plans import Lane, SubstraitPlan
 from df_runtime.policy import SqlPolicy
@@ -95,7 +97,7 @@ class Substrait:
                 result.lane = Lane(name="sql", reason=plan.reason, unsupported=plan.unsupported)
                 return result
             plan = plan.plan
-        policy = policy or self._profile.policy
+        policy = chosen(policy, self._profile)
         result = self.dataframe(_consumed(plan, self.context), policy=_queries_only(policy))
         if result.lane.name == "dataframe":
             result.lane = Lane(name="substrait")
@@ -123,6 +125,7 @@ class Substrait:
         """
         if not isinstance(query, str):
             backend = self.backend
+            expect("query", query, backend.expression, "a text or an Ibis expression")
             with understanding(backend):
                 return backend.with_text(query, self.to_substrait)
         if self.sql(query, policy=_queries_only(self._profile.policy)).gate.kind != "query":

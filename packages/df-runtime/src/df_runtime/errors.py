@@ -3,6 +3,7 @@
 Each class has a stable ``code``::
 
     DfRuntimeError                   runtime-error
+    ├── ArgumentError                runtime-argument
     ├── ProfileError                 profile-invalid
     ├── SessionClosedError           session-closed
     ├── DependencyError              runtime-dependency-missing
@@ -65,6 +66,12 @@ class DfRuntimeError(Exception):
     def __str__(self) -> str:
         space = "" if self.message.endswith("\n") else " "
         return f"{self.message}{space}[{self.code}]"
+
+
+class ArgumentError(DfRuntimeError, TypeError):
+    """An argument is of a type that the call does not take."""
+
+    code = "runtime-argument"
 
 
 class ProfileError(DfRuntimeError, ValueError):

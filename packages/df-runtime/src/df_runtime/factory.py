@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from types import NoneType
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from datafusion_ext import Engine, EngineError
+from df_runtime._arguments import expect
 from df_runtime._planning import Planner
 from df_runtime.errors import ProfileError
 from df_runtime.plans import PlanStore
@@ -43,6 +45,8 @@ class SessionFactory:
         *,
         plan_cache: PlanStore | None = None,
     ) -> None:
+        expect("profile", profile, (RuntimeProfile, ResolvedProfile, NoneType), "a RuntimeProfile")
+        expect("plan_cache", plan_cache, (PlanStore, NoneType), "a PlanStore, such as a plan_cache.PlanCache")
         resolved = profile if isinstance(profile, ResolvedProfile) else given(profile)
         self.profile = resolved.profile
         self.provenance = resolved.provenance

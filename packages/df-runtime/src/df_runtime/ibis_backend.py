@@ -66,6 +66,7 @@ class Backend(
     name: ClassVar[str] = "df_runtime"
     compiler = compiler
     supports_temporary_tables = True
+    expression = ir.Expr
     compile_errors = (com.IbisError, NotImplementedError, ValueError)
 
     def do_connect(self, session: Session | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -152,6 +152,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     reusable: bool = True
 
 
+@runtime_checkable
 class PlanStore(Protocol):
     """Where a `SessionFactory` keeps plans between queries; `plan_cache.PlanCache` is one.
 

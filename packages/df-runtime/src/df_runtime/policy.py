@@ -8,6 +8,9 @@ from functools import cached_property
 
 import msgspec
 
+from df_runtime._arguments import check_fields
+from df_runtime.errors import ProfileError
+
 _MEGABYTE = 1_000_000
 
 
@@ -41,6 +44,11 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_rows : int, optional
         How many rows a result may return; more of them is an error.
 
+    Raises
+    ------
+    ProfileError
+        A value is of another type or out of range.
+
     Examples
     --------
     >>> from datetime import timedelta
@@ -61,10 +69,11 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_rows: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.max_characters < 1 or (self.max_rows is not None and self.max_rows < 1):
-            raise ValueError("`max_characters` and `max_rows` must be at least 1.")
+            raise ProfileError("`max_characters` and `max_rows` must be at least 1.")
         if self.timeout is not None and self.timeout <= timedelta(0):
-            raise ValueError(f"`timeout` must be longer than nothing, found {self.timeout}.")
+            raise ProfileError(f"`timeout` must be longer than nothing, found {self.timeout}.")
 
     @classmethod
     def read_only(

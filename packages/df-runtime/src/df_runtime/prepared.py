@@ -11,6 +11,7 @@ import pyarrow as pa
 import datafusion_ext
 from datafusion_ext import Engine, EngineError, Query
 from df_runtime import _parameters
+from df_runtime._arguments import expect
 from df_runtime._names import TableName
 from df_runtime._parameters import Parameters
 from df_runtime._planning import Planner
@@ -60,6 +61,7 @@ class Prepared:
     """
 
     def __init__(self, name: str, query: str, *, policy: SqlPolicy, workshop: Workshop) -> None:
+        expect("name", name, str, "the name of a statement")
         self.name = name
         self.query = query
         self._policy = policy

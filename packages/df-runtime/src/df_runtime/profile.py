@@ -7,12 +7,14 @@ import hashlib
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from types import NoneType
 from typing import Any, Literal
 
 import msgspec
 
 from delta_io import FeaturePolicy
 from df_runtime import _profile_loading, _toml
+from df_runtime._arguments import check_fields, expect
 from df_runtime._profile_loading import Environment, Layers
 from df_runtime.errors import ProfileError
 from df_runtime.policy import SqlPolicy
@@ -97,6 +99,7 @@ class RuntimeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     settings: dict[str, str] = {}
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for field in _SIZES:
             value = getattr(self, field)
             if value is not None and value < 1:
@@ -149,6 +152,7 @@ class RuntimeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         >>> RuntimeProfile.named("service").sql_policy
         'read_only'
         """
+        expect("name", name, str, "the name of a ready-made profile")
         if name not in _READY_MADE:
             close = difflib.get_close_matches(name, _READY_MADE, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(_READY_MADE)}."
@@ -174,6 +178,7 @@ class RuntimeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ProfileError
             The text is not TOML, or a field is unknown or has the wrong type.
         """
+        expect("text", text, str, "the text of a TOML document")
         return _resolved(_profile_loading.parse(text, "the profile"), environment=None, arguments={}).profile
 
     @classmethod
@@ -193,6 +198,7 @@ class RuntimeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ProfileError
             The file cannot be read, or its content does not fit.
         """
+        expect("path", path, (str, os.PathLike), "a path")
         return _resolved(_profile_loading.read_file(path), environment=None, arguments={}).profile
 
     @classmethod
@@ -238,6 +244,8 @@ class RuntimeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         >>> found.profile.batch_size, str(found.provenance["batch_size"])
         (1024, 'environment DF_RUNTIME_BATCH_SIZE')
         """
+        expect("path", path, (str, os.PathLike, NoneType), "a path")
+        expect("environ", environ, (Mapping, NoneType), "a mapping of variables")
         environment = _profile_loading.Environment(environ)
         place = path if path is not None else environment.file
         named, layers = (None, Layers()) if place is None else _profile_loading.read_file(place)

@@ -6,12 +6,13 @@ import importlib
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import pyarrow as pa
 
 from datafusion_ext import EngineError, Query
+from df_runtime._arguments import expect
 from df_runtime._collecting import MAX_RESULT_BYTES, Limit, collected
 from df_runtime._diagnosis import execution_error, raise_cause
 from df_runtime._observer import Run
@@ -159,8 +160,11 @@ class Result:
         ExecutionError
             The query failed while it ran.
         """
+        if max_bytes == "profile":
+            max_bytes = self._max_bytes
+        expect("max_bytes", max_bytes, (int, NoneType), 'a number of bytes, "profile" or None')
         with self._translated():
-            return collected(self._reader(), self._max_bytes if max_bytes == "profile" else max_bytes)
+            return collected(self._reader(), max_bytes)
 
     def to_polars(self, *, max_bytes: Limit = "profile") -> pl.DataFrame:
         """Run the query and collect its rows as a polars DataFrame, which shares their memory.
@@ -240,6 +244,7 @@ class Result:
         file : text stream, optional
             Where to print; standard output by default.
         """
+        expect("limit", limit, int, "a number of rows")
         batches: list[pa.RecordBatch] = []
         rows = 0
         with self._translated(), self._reader() as reader:

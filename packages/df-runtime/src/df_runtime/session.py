@@ -18,7 +18,7 @@ from df_runtime._contexts import Contexts
 from df_runtime._dataframe import DataFrames
 from df_runtime._front_ends import FrontEnds
 from df_runtime._introspection import Introspection
-from df_runtime._limits import limited
+from df_runtime._limits import chosen, limited
 from df_runtime._names import TableName
 from df_runtime._neighbour import Neighbour
 from df_runtime._observer import Observer, Run
@@ -205,7 +205,7 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
         (1 row)
         """
         engine = self._opened()
-        allowed = policy or self._profile.policy
+        allowed = chosen(policy, self._profile)
         if allowed.statements and (handled := self._statements.handled(query, allowed)) is not None:
             return handled
         with self._observer.planning(query) as run:
@@ -254,7 +254,7 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
         """
         self._opened()
         _parameters.check_text(query)
-        allowed = policy or self._profile.policy
+        allowed = chosen(policy, self._profile)
         prepared = Prepared(name, query, policy=allowed, workshop=self._workshop)
         self._statements.put(prepared)
         return prepared
@@ -291,7 +291,7 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
         self._opened()
         _parameters.check_text(query)
         with self._registry.settled(query) as scope:
-            return self._registry.gate.check(query, policy or self._profile.policy, scope)
+            return self._registry.gate.check(query, chosen(policy, self._profile), scope)
 
     def explain(
         self,
