@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from delta_io import Table
-from df_runtime import PolicyError, RuntimeProfile, Session, SessionFactory, SqlPolicy
+from df_runtime import DfRuntimeError, PolicyError, RuntimeProfile, Session, SessionFactory, SqlPolicy
 from schema_spec import TableSpec
 
 _ROWS = pa.table(
@@ -214,3 +214,19 @@ def test_answers_are_those_of_the_package(
     result = session.dataframe(df)
     assert result.lane.name == "dataframe"
     assert result.to_arrow().to_pylist() == df.to_arrow_table().to_pylist()
+
+
+@pytest.mark.parametrize("query", ["SELECT * FROM t WHERE 1 = 0", "SELECT a, b FROM t LIMIT 0"])
+def test_a_frame_without_rows_keeps_its_columns(session, query):
+    session.register("t", pa.table({"a": [1], "b": ["x"]}))
+    result = session.dataframe(session.context.sql(query))
+    assert result.schema.names == ["a", "b"]
+    assert result.to_arrow().to_pydict() == {"a": [], "b": []}
+
+
+def test_a_frame_that_cannot_be_planned_is_an_error_of_ours(session):
+    session.register("t", pa.table({"a": [1], "b": [2]}))
+    with pytest.raises(DfRuntimeError):
+        session.dataframe(
+            session.context.sql("SELECT (SELECT a FROM t AS u WHERE u.b = t.b) AS x FROM t")
+        ).to_arrow()

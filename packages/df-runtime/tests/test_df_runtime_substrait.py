@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from contextlib import suppress
 from typing import Any
@@ -295,3 +296,47 @@ def test_no_damaged_plan_escapes_our_errors(shop, flips):
         plan[place % len(plan)] = value
     with suppress(DfRuntimeError):
         shop.substrait(bytes(plan)).to_arrow(max_bytes=10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("select", "missing"),
+    [
+        ("lag(v) IGNORE NULLS OVER (ORDER BY id)", "IgnoreNulls"),
+        ("last_value(v) IGNORE NULLS OVER (ORDER BY id)", "IgnoreNulls"),
+        ("count(v) FILTER (WHERE id > 2) OVER (ORDER BY id)", "WindowFilter"),
+        ("count(DISTINCT v) OVER (PARTITION BY id % 2)", "WindowDistinct"),
+        ("at AT TIME ZONE 'America/New_York'", "TimeZone"),
+    ],
+)
+def test_what_the_producer_leaves_out_without_a_word_is_run_as_text(session, select, missing):
+    moment = dt.datetime(2024, 3, 31, 1, 30, tzinfo=dt.UTC)
+    rows = {
+        "id": [1, 2, 3, 4],
+        "v": [None, 5, None, 5],
+        "at": pa.array([moment] * 4, pa.timestamp("us", "UTC")),
+    }
+    session.register("rows", pa.table(rows))
+    query = f"SELECT id, {select} AS x FROM rows ORDER BY id"
+    plan = session.to_substrait(query)
+    assert (plan.plan, plan.unsupported) == (None, (missing,))
+    assert session.substrait(plan).to_arrow() == session.sql(query).to_arrow()
+
+
+def test_ignored_nulls_of_an_aggregate_are_not_lost(session):
+    session.register("rows", pa.table({"v": pa.array([None, 7, 8], pa.int64())}))
+    query = "SELECT first_value(v ORDER BY v NULLS FIRST) IGNORE NULLS AS x FROM rows"
+    assert session.substrait(session.to_substrait(query)).to_arrow().to_pylist() == [{"x": 7}]
+
+
+def test_a_plan_that_the_optimizer_takes_for_wrong_goes_out_in_another_form(session):
+    session.register("rows", pa.table({"g": ["a", "a", "b"], "v": [1, 2, 3]}))
+    query = "SELECT g, sum(v) AS s, rank() OVER (ORDER BY grouping(g), g) AS r FROM rows GROUP BY ROLLUP (g)"
+    plan = session.to_substrait(query)
+    found = session.substrait(plan).to_arrow().sort_by("r").to_pylist()
+    assert [(row["g"], row["s"], row["r"]) for row in found] == [("a", 3, 1), ("b", 3, 2), (None, 6, 3)]
+
+
+@pytest.mark.parametrize("query", ["SELECT * FROM rows WHERE 1 = 0", "SELECT id, v FROM rows LIMIT 0"])
+def test_an_empty_result_keeps_its_columns(session, query):
+    session.register("rows", pa.table({"id": [1], "v": ["x"]}))
+    assert session.substrait(session.to_substrait(query)).to_arrow().schema.names == ["id", "v"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from datafusion_ext import DeltaScan, Engine, EngineError, Query, TableHandles
 from df_runtime._arguments import expect
 from df_runtime._limits import chosen, limited
-from df_runtime.errors import PolicyError
+from df_runtime.errors import PolicyError, SqlError
 from df_runtime.gate import GateReport
 from df_runtime.plans import Lane
 from df_runtime.policy import SqlPolicy
@@ -122,7 +123,11 @@ def plan(engine: Engine, context: SessionContext, df: DataFrame, policy: SqlPoli
     EngineError
         The engine cannot plan it.
     """
-    logical = df.optimized_logical_plan()
+    try:
+        logical = df.optimized_logical_plan()
+    except Exception as error:
+        # The package raises nothing more particular.
+        raise SqlError(f"The DataFrame cannot be planned: {_words(str(error))}") from error
     report = checked(logical, policy)
     handles = TableHandles(engine)
     try:
@@ -141,12 +146,14 @@ class _Stays(Exception):  # noqa: N818 - no error, but a way to go
 def _carried(
     engine: Engine, context: SessionContext, plan: LogicalPlan, handles: TableHandles, policy: SqlPolicy
 ) -> Query:
+    if any(line.strip() == "EmptyRelation: rows=0" for line in plan.display_indent().splitlines()):
+        raise _Stays("a relation without rows loses its columns on the way")
     encoder = context.with_logical_extension_codec(handles, codec_id=_CODEC_ID)
     try:
         data = plan.to_bytes(encoder)
     except Exception as error:
         # The package raises nothing more particular.
-        raise _Stays(str(error).partition("This issue was likely")[0].strip()) from error
+        raise _Stays(_words(str(error))) from error
     try:
         query = engine.plan(
             data, handles, allow_ddl=policy.ddl, allow_dml=policy.dml, allow_statements=policy.statements
@@ -155,8 +162,17 @@ def _carried(
     except EngineError as error:
         if error.code != "engine-plan-bytes":
             raise
-        raise _Stays(error.message) from error
+        raise _Stays(_words(error.message)) from error
     return query
+
+
+def _words(message: str) -> str:
+    text = message.partition("This issue was likely")[0].strip()
+    inner = _MESSAGE.search(text)
+    return inner.group(1) if inner else text.removeprefix("DataFusion error: ")
+
+
+_MESSAGE = re.compile(r'EngineError \{ code: \w+, message: \\*"(.*?)\\*", ')
 
 
 def checked(plan: LogicalPlan, policy: SqlPolicy) -> GateReport:

@@ -39,6 +39,8 @@ _FOREIGN = ("extensionSingle", "extensionMulti", "extensionLeaf")
 _WORDS = 200
 _END = r"(?:PRECEDING|FOLLOWING|CURRENT ROW)"
 _OFFSET = re.compile(r"(?<!UNBOUNDED) (?:PRECEDING|FOLLOWING)")
+_OF_WINDOWS = {" FILTER (WHERE": "WindowFilter", "(DISTINCT ": "WindowDistinct"}
+_ZONE = re.compile(r'Timestamp\(\w+, "((?!UTC"|\+00:00")[^"]+)"\)')
 _FRAME = re.compile(rf"\b(?:ROWS|RANGE|GROUPS) BETWEEN [^\[\]]*?{_END} AND [^\[\]]*?{_END}")
 
 
@@ -250,16 +252,27 @@ def _encoded(plan: LogicalPlan, context: SessionContext) -> bytes:
     with _understanding("What Substrait says of it cannot be read"):
         read_back = Consumer.from_substrait_plan(context, substrait)
         # The producer leaves these out without a word, and the consumer computes the last of them wrongly.
-        lost = (_easily_lost(plan) - _easily_lost(read_back)) | _ranges(plan)
+        lost = (_frames(plan) - _frames(read_back)) | _lost(plan) | _ranges(plan)
         if lost:
             raise SubstraitError(f"Unsupported expression: {min(lost)}")
+        # Some plans that are read make no sense to the optimizer.
+        context.create_dataframe_from_logical_plan(read_back).optimized_logical_plan()
         return substrait.encode()
 
 
-def _easily_lost(plan: LogicalPlan) -> set[str]:
+def _frames(plan: LogicalPlan) -> set[str]:
+    lines = _windows(plan.display_indent().splitlines())
+    return {f"WindowFrame ({frame})" for line in lines for frame in _FRAME.findall(line)}
+
+
+def _lost(plan: LogicalPlan) -> set[str]:
+    """Find what no plan says: names of columns may repeat it, so only what operators compute counts."""
     lines = plan.display_indent().splitlines()
-    found = {f"WindowFrame ({frame})" for line in _windows(lines) for frame in _FRAME.findall(line)}
-    return found | {"IgnoreNulls" for line in lines if "IGNORE NULLS" in line}
+    windows = _windows(lines)
+    aggregates = [line for line in lines if line.lstrip().startswith("Aggregate:")]
+    found = {"IgnoreNulls" for line in (*windows, *aggregates) if "IGNORE NULLS" in line}
+    found |= {name for text, name in _OF_WINDOWS.items() for line in windows if text in line}
+    return found | {f"TimeZone ({zone})" for line in lines for zone in _ZONE.findall(line)}
 
 
 def _ranges(plan: LogicalPlan) -> set[str]:
@@ -287,6 +300,7 @@ def _gaps(plan: LogicalPlan, context: SessionContext) -> list[BaseException]:
 
 
 _NAMES = (
+    re.compile(r"No field named (\w+)"),
     re.compile(r"Cannot convert (\w+)"),
     re.compile(r"Unsupported (?:plan type|expression|operator|function|window frame unit): (\w+)"),
     re.compile(r"Invalid function '([^']+)'"),
