@@ -103,6 +103,6 @@ def understanding(backend: Backend) -> Generator[None]:
         raise
     except backend.compile_errors as error:
         raise ExpressionError(
-            f"The expression cannot be written for the engine: {str(error).rstrip('.')}. A function of the engine can be "
-            "named with `ibis.udf.scalar.builtin`; else write this part as SQL."
+            f"The expression cannot be written for the engine: {str(error).rstrip('.')}. A function of the "
+            "engine can be named with `ibis.udf.scalar.builtin`; else write this part as SQL."
         ) from error
