@@ -87,13 +87,15 @@ def test_a_closed_session_lets_go_of_its_data():
 
 def test_a_session_that_is_not_closed_is_freed_as_well():
     session = SessionFactory(RuntimeProfile(observability=Observability(keep_runs=3))).open()
-    session.register("t", pa.table({"x": [1]}))
+    rows = pa.table({"x": [1]})
+    session.register("t", rows)
     session.sql("SELECT * FROM information_schema.columns").to_arrow()
-    watched = weakref.ref(session)
-    del session
+    watched, engine_holds = weakref.ref(session), weakref.ref(rows)
+    del session, rows
     gc.collect()
 
     assert watched() is None
+    assert engine_holds() is None
 
 
 def test_results_that_are_read_outlive_their_session(numbers: Path):

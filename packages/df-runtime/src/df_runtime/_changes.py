@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -141,7 +142,8 @@ class TableFunctions:
     """
 
     def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+        # The engine holds these functions and the registry the engine: a circle that nothing would ever free.
+        self._registry = weakref.ref(registry)
 
     def register(self, engine: Engine) -> None:
         """Make the functions known to an engine."""
@@ -181,7 +183,8 @@ class TableFunctions:
         )
 
     def _dataset(self, name: str) -> DeltaDataset:
-        dataset = self._registry.get(name)
+        registry = self._registry()
+        dataset = None if registry is None else registry.get(name)
         if dataset is None:
             raise DatasetUnknownError(f"No dataset {name!r} is registered.")
         if not isinstance(dataset, DeltaDataset):

@@ -92,6 +92,11 @@ _RESERVED = frozenset(
 )
 
 
+def _check_text(name: object) -> None:
+    if not isinstance(name, str):
+        raise DatasetNameError(f"A name of a dataset is a text, found {name!r}.")
+
+
 class TableName(NamedTuple):
     """A complete name: catalog, schema and table, each as it is stored.
 
@@ -133,8 +138,7 @@ class TableName(NamedTuple):
         DatasetNameError
             The name is empty, or lies in `information_schema`, which is the engine's own.
         """
-        if not isinstance(text, str):
-            raise DatasetNameError(f"A name of a dataset is a text, found {text!r}.")
+        _check_text(text)
         match = _SQL_NAME.fullmatch(text)
         if match is None:
             parts = [text]

@@ -99,14 +99,20 @@ def _converts(value: pa.Array, kind: pa.DataType) -> bool:
     return True
 
 
-def _named(params: Parameters) -> dict[str, object]:
+def _check_kind(params: object) -> None:
     if isinstance(params, Mapping):
-        if not all(isinstance(name, str) for name in params):
+        names = cast("Mapping[object, object]", params)
+        if not all(isinstance(name, str) for name in names):
             raise ParameterError("Names of parameters are texts; give a sequence for `$1`, `$2`, ….")
-        return {name.removeprefix("$"): value for name, value in params.items()}
-    if isinstance(params, (str, bytes)) or not isinstance(params, Sequence):
+    elif isinstance(params, (str, bytes)) or not isinstance(params, Sequence):
         found = type(params).__name__
         raise ParameterError(f"Parameters are a mapping of names or a sequence of values, found a {found}.")
+
+
+def _named(params: Parameters) -> dict[str, object]:
+    _check_kind(params)
+    if isinstance(params, Mapping):
+        return {name.removeprefix("$"): value for name, value in params.items()}
     return {str(index): value for index, value in enumerate(params, start=1)}
 
 
