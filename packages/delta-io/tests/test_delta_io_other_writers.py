@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from datetime import UTC, date, datetime
@@ -267,17 +268,39 @@ def test_files_are_not_rewritten_by_an_engine_that_loses_their_values(tmp_path, 
     assert ids(table) == []
 
 
-def test_rows_are_not_chosen_by_digits_that_the_engine_does_not_keep(tmp_path):
-    values = [Decimal("12345678901234567890.12"), Decimal("1.50")]
-    pq.write_table(pa.table({"x": pa.array(values, pa.decimal128(38, 2))}), tmp_path / "a.parquet")
-    bounds = stats(1.5, 1.2345678901234567e19, 2, column="x")
-    commit(tmp_path, 0, protocol(), metadata([field("x", "decimal(38,2)")]), add("a.parquet", stats=bounds))
+LONG = Decimal("12345678901234567890.12")
+CHOSEN = {
+    "x > 2.5 AND id < 9": [1],
+    "y > 5": [2],
+    "y >= 1": [1, 2],
+    "NOT (y <= 5)": [2],
+    "y <> 1": [2, 3],
+    "y = 0": [3],
+    "x < 2.5": [2],
+}
+
+
+@pytest.mark.parametrize("predicate", CHOSEN)
+def test_rows_to_rewrite_are_not_missed_for_what_statistics_leave_out(tmp_path, predicate):
+    data = {"id": [1, 2, 3], "x": pa.array([LONG, Decimal("1.5"), None], pa.decimal128(38, 2))}
+    pq.write_table(pa.table({**data, "y": [1.0, math.nan, -0.0]}), tmp_path / "a.parquet")
+    known = {
+        "numRecords": 3,
+        "minValues": {"x": 1.5, "y": 0.0},
+        "maxValues": {"x": 1.2345678901234567e19, "y": 1.0},
+    }
+    meta = metadata([*PLAIN, field("x", "decimal(38,2)"), field("y", "double")])
+    commit(tmp_path, 0, protocol(), meta, add("a.parquet", stats=known))
     table = Table(tmp_path)
-    for act in (
-        lambda: table.delete(f"x = {values[0]}"),
-        lambda: table.update({"x": "0"}, f"x > {values[0]}"),
-    ):
+    assert ids(table, predicate=predicate) == CHOSEN[predicate]
+    table.update({"id": "id + 10"}, predicate)
+    assert ids(table) == sorted(each + 10 * (each in CHOSEN[predicate]) for each in (1, 2, 3))
+    table.restore(0)
+    table.delete(predicate)
+    assert ids(table) == [each for each in (1, 2, 3) if each not in CHOSEN[predicate]]
+    table.restore(0)
+    table.write(table.snapshot(0).to_reader(predicate=predicate), mode="overwrite", predicate=predicate)
+    assert ids(table) == [1, 2, 3]
+    for act in (table.delete, lambda by: table.update({"id": "0"}, by)):
         with pytest.raises(PredicateError, match="digits"):
-            act()
-    assert table.delete("x = 1.5").rows == 1
-    assert table.snapshot().to_reader().read_all()["x"].to_pylist() == values[:1]
+            act(f"x = {LONG}")

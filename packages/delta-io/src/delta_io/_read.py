@@ -124,14 +124,11 @@ def _other_files(snapshot: Snapshot, location: Location) -> str | None:
     return None
 
 
-def check_rewritable(snapshot: Snapshot, location: Location, predicate: str | None) -> None:
-    """Refuse to have deltalake's engine rewrite files that it reads wrong: their values would be lost."""
-    if predicate is not None and _has_long_decimals(predicate, snapshot):
-        raise PredicateError(
-            f"rows of {location.shown!r} cannot be chosen by this predicate",
-            f"a decimal has more than {_EXACT_DIGITS} digits, which deltalake's engine does not keep",
-            "Choose them by another column.",
-        )
+def rewritable(snapshot: Snapshot, location: Location, predicate: str | None) -> str | None:
+    """Return a predicate for deltalake to rewrite rows by, as text that it answers right.
+
+    Files that it reads wrong are refused: their values would be lost.
+    """
     reason = why_not_rewritten(snapshot, location, predicate)
     if reason is not None:
         raise UnsupportedError(
@@ -139,6 +136,15 @@ def check_rewritable(snapshot: Snapshot, location: Location, predicate: str | No
             reason,
             "Write its rows to a new table: clone_table copies them.",
         )
+    if predicate is None or not _pruned_wrong(predicate, snapshot):
+        return predicate
+    if _has_long_decimals(predicate, snapshot):
+        raise PredicateError(
+            f"rows of {location.shown!r} cannot be chosen by this predicate",
+            f"a decimal has more than {_EXACT_DIGITS} digits, which deltalake's engine does not keep",
+            "Choose them by another column.",
+        )
+    return f"({predicate}\n) IS TRUE"  # by which no file is pruned
 
 
 def why_not_rewritten(snapshot: Snapshot, location: Location, predicate: str | None = None) -> str | None:
@@ -198,6 +204,21 @@ def _has_long_decimals(predicate: str, snapshot: Snapshot) -> bool:
         and pa.types.is_decimal(snapshot.schema.field(each.column[0]).type)
         and len(Decimal(each.value).as_tuple().digits) > _EXACT_DIGITS
         for each in (comparisons(node) if node is not None else ())
+    )
+
+
+def _pruned_wrong(predicate: str, snapshot: Snapshot) -> bool:
+    """Tell whether statistics may drop rows wanted: they leave NaN out, and some digits of decimals."""
+    node = _parsed(predicate, snapshot)
+    if node is None:
+        kinds = list(snapshot.schema.types)
+    else:
+        kinds = [snapshot.schema.field(each.column[0]).type for each in comparisons(node)]
+    return any(
+        pa.types.is_floating(kind)
+        or pa.types.is_nested(kind)
+        or (pa.types.is_decimal(kind) and kind.precision > _EXACT_DIGITS)
+        for kind in kinds
     )
 
 

@@ -15,7 +15,7 @@ from delta_io._enabling import Feature, enabling
 from delta_io._generated import regenerated
 from delta_io._merging import MergeClause, merge, merge_columns, merge_rules
 from delta_io._ordering import Order
-from delta_io._read import check_rewritable, choose
+from delta_io._read import choose, rewritable
 from delta_io._target import (
     as_contracted,
     check_constraints,
@@ -110,7 +110,7 @@ class Mutations:
         _operations.check_mode(mode, predicate, replace_schema=replace_schema)
         snapshot = self._to_write()
         if predicate is not None:
-            check_rewritable(snapshot, self._location, predicate)
+            predicate = rewritable(snapshot, self._location, predicate)
         contract = self._contract(snapshot)
         if mode == "error" and snapshot.add_actions().num_rows:
             raise TableExistsError(f"{self._location.shown!r} has rows", fix="Use append or overwrite.")
@@ -183,7 +183,7 @@ class Mutations:
         """
         snapshot = self._to_write()
         if predicate is not None:
-            check_rewritable(snapshot, self._location, predicate)
+            predicate = rewritable(snapshot, self._location, predicate)
         contract, names, properties = self._prepared(snapshot)
         request = self._request(
             "deleting from",
@@ -231,7 +231,7 @@ class Mutations:
         """
         snapshot = self._to_write()
         choose(snapshot.schema, list(updates))
-        check_rewritable(snapshot, self._location, predicate)
+        predicate = rewritable(snapshot, self._location, predicate)
         updates = {**updates, **regenerated(snapshot.schema, updates, {})}
         contract, names, properties = self._prepared(snapshot)
         request = self._request(
@@ -307,7 +307,7 @@ class Mutations:
             not_matched_by_source=not_matched_by_source,
         )
         reader = as_reader(source)
-        check_rewritable(snapshot, self._location, None)
+        rewritable(snapshot, self._location, None)
         contract, names, properties = self._prepared(snapshot)
         table, schema_mode = target_schema(snapshot, contract, reader.schema, replace=False)
         columns = merge_columns(reader.schema, table, rules)
