@@ -279,6 +279,11 @@ def test_structures_of_the_engine_are_not_shown(shop, query):
     assert not any(dump in str(found.value) for dump in ("Span(", "Ident", "Column {", "Some("))
 
 
+def test_a_message_that_only_mentions_a_subquery_is_kept_whole(shop):
+    with pytest.raises(SqlError, match="Consider aliasing"):
+        shop.sql("SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM sales.customers)").to_arrow()
+
+
 def test_tables_of_information_schema_are_suggested(shop):
     error = caught(shop, "SELECT * FROM information_schema.tabels", UnknownTableError)
     assert error.suggestions[0] == "information_schema.tables"

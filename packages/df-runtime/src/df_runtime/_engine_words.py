@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_DUMPS = ("span: Span(", "quote_style:", "data_type:", "relation: Some", "<subquery>")
+_DUMPS = ("span: Span(", "quote_style:", "data_type:", "relation: Some", "subquery: <subquery>")
 _CANDIDATES = re.compile(
     r"\.? You might need to add explicit type casts\.\s+Candidate functions:\s+", re.DOTALL
 )
