@@ -64,9 +64,8 @@ class Aligned:
 
     def _batches(self, source: pa.RecordBatchReader, shown: pa.Schema) -> Iterator[pa.RecordBatch]:
         try:
-            given = source if _is_in_memory(self._data) else pumped(source)
-            shaped = (self._shape(batch, shown) for batch in given)
-            yield from map(whole, shaped if self._order is None else self._order.runs(shaped))
+            shaped = (self._shape(batch, shown) for batch in source)
+            yield from pumped(map(whole, shaped if self._order is None else self._order.runs(shaped)))
         except Exception as error:
             self.error = error
             raise

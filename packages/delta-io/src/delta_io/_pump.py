@@ -1,4 +1,7 @@
-"""A stream read by a thread of its own: the writer's runtime must not be entered by what it reads from."""
+"""A stream prepared by a thread of its own: while rows are written, the next ones are read.
+
+Besides, the writer's runtime must not be entered by what it reads from.
+"""
 
 from __future__ import annotations
 

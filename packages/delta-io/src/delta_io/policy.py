@@ -22,6 +22,9 @@ Encoding = Literal[
     "PLAIN", "RLE", "DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY", "BYTE_STREAM_SPLIT"
 ]
 Statistics = Literal["NONE", "CHUNK", "PAGE"]
+# Values that the Parquet writer encodes at a time: more than its own 1024 are faster, and make the same pages of
+# 20,480 rows.
+_ENCODED_AT_ONCE: Final = 4096
 
 
 class CdfPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -264,6 +267,7 @@ class WritePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             compression=self.compression,
             compression_level=self.compression_level,
             max_row_group_size=self.row_group_rows,
+            write_batch_size=_ENCODED_AT_ONCE,
             column_properties={name: each.properties() for name, each in columns.items()} or None,
         )
 
