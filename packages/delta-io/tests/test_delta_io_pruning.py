@@ -11,13 +11,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from delta_io_log import add, commit, field, metadata, protocol
+from delta_io_log import add, commit, field, metadata, protocol, remove
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from delta_io import PredicateError, Table
+from delta_io import LogError, PredicateError, Table
 from delta_io.testing import bag
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -332,3 +333,47 @@ def test_a_second_predicate_costs_no_second_look_and_says_the_same(tmp_path):
     first = snapshot.files("v = 2").candidates
     actions = snapshot.add_actions()
     assert (first, snapshot.files("v = 2").candidates, snapshot.files("v = 1").to_arrow()) == (0, 0, actions)
+
+
+def test_logs_and_statistics_read_in_many_pieces_say_the_same(tmp_path):
+    """A commit of some megabytes, many small ones, and statistics of which a few are damaged."""
+    files, small = 9_000, 300
+    damaged = {5: "{", 4_100: "[]", 8_999: "null"}
+
+    def added(number):
+        bounds = {"id": number * 10, "name": "n" * 100}
+        stats = {
+            "numRecords": 10,
+            "minValues": bounds,
+            "maxValues": {**bounds, "id": number * 10 + 9},
+            "nullCount": {"id": 0},
+        }
+        return add(f"{number}.parquet", stats=damaged.get(number, stats))
+
+    commit(tmp_path, 0, protocol(), metadata([field("id", "long"), field("name", "string")]))
+    commit(tmp_path, 1, *map(added, range(files)))
+    for each in range(small):
+        commit(tmp_path, 2 + each, remove(f"{each}.parquet"), added(files + each))
+    late = 2 + small
+    commit(tmp_path, late, metadata([field("id", "long"), field("name", "string"), field("more", "long")]))
+    snapshot = Table(tmp_path).snapshot()
+    assert snapshot.schema.names == ["id", "name", "more"]
+    live = [f"{each}.parquet" for each in range(small, files + small)]
+    assert snapshot.add_actions()["path"].to_pylist() == live
+    unknown = [f"{each}.parquet" for each in damaged if each >= small]
+    found = snapshot.files("id = 50000").to_arrow()
+    assert sorted(found["path"].to_pylist()) == sorted(["5000.parquet", *unknown])
+    assert found.filter(pc.equal(found["path"], "5000.parquet"))["num_records"].to_pylist() == [10]
+
+
+def test_a_line_that_is_no_object_in_a_long_commit_is_refused(tmp_path):
+    """Arrow's reader of JSON would end the process."""
+    commit(tmp_path, 0, protocol(), metadata([field("id", "long")]))
+    commit(tmp_path, 1, *(add(f"{each}.parquet") for each in range(9_000)))
+    path = tmp_path / "_delta_log" / f"{1:020}.json"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:8_000], "[1]", *lines[8_000:]]))
+    with pytest.raises(LogError, match="no JSON object"):
+        Table(tmp_path)
+    path.write_text("\n".join([*lines[:8_000], "", "", *lines[8_000:]]) + "\n\n")
+    assert Table(tmp_path).snapshot().files().total == 9_000

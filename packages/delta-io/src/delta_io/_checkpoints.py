@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from delta_io import _log
+from delta_io._compute import pc
 from delta_io._log import LOG, Metadata, ProtocolAction, Txn
 from delta_io._places import open_file, placed
 
@@ -71,8 +72,7 @@ def _read_parquet(location: Location, path: str, contents: Contents) -> list[str
             rows = table[name].combine_chunks().drop_null().to_pylist()
             contents.named.extend(msgspec.convert(_plain(row), kind) for row in rows)
     if "add" in table.column_names:
-        added = table["add"].combine_chunks()
-        contents.adds.append(cast("pa.StructArray", added.filter(added.is_valid())))
+        contents.adds.extend(valid(cast("pa.StructArray", chunk)) for chunk in table["add"].chunks)
     if "sidecar" not in table.column_names:
         return []
     return [each["path"] for each in table["sidecar"].combine_chunks().drop_null().to_pylist()]
@@ -80,6 +80,15 @@ def _read_parquet(location: Location, path: str, contents: Contents) -> list[str
 
 def _open(file: pa.NativeFile) -> pq.ParquetFile:
     return pq.ParquetFile(file, pre_buffer=True, coerce_int96_timestamp_unit="us")
+
+
+def valid(array: pa.StructArray) -> pa.StructArray:
+    """Return the values that are there; those in a row are not copied."""
+    there = array.is_valid()
+    first, count = pc.index(there, True).as_py(), there.true_count
+    if there.slice(max(first, 0), count).true_count == count:
+        return cast("pa.StructArray", array.slice(max(first, 0), count))
+    return cast("pa.StructArray", array.filter(there))
 
 
 def _has(kind: pa.DataType | None, name: str) -> bool:

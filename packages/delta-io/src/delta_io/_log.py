@@ -27,6 +27,7 @@ _COMMIT: Final = re.compile(r"^(\d{20})\.json$")
 _CHECKPOINT: Final = re.compile(
     r"^(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10})|\.([0-9a-f-]{36}))?\.(parquet|json)$"
 )
+_NO_OBJECT: Final = re.compile(rb"\n[^{]")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -194,7 +195,7 @@ def decode_line(line: bytes) -> Any:
 
 def object_lines(data: bytes, what: str) -> bytes:
     """Return lines of JSON, each an object, none empty: Arrow's JSON reader dies of others."""
-    if data.startswith(b"{") and data.count(b"\n") == data.count(b"\n{") + data.endswith(b"\n"):
+    if data.startswith(b"{") and _NO_OBJECT.search(data) is None:
         return data
     lines = [line.strip() for line in data.splitlines() if line.strip()]
     if not all(line.startswith(b"{") for line in lines):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -40,14 +40,16 @@ def placed(location: Location, raw: str) -> str:
     )
 
 
-def decode_paths(location: Location, paths: pa.StringArray) -> pa.StringArray:
+def decode_paths(location: Location, paths: pa.ChunkedArray[Any]) -> pa.StringArray:
     """Return paths of the log as `placed` does, one by one only where there is something to decode."""
-    escaped, absolute = pc.match_substring(paths, "%"), pc.starts_with(paths, "/")
-    special = pc.or_(pc.or_(escaped, absolute), pc.match_substring(paths, ":/"))
-    if not pc.any(special).as_py():
-        return paths
-    decoded = pa.array([placed(location, path) for path in paths.filter(special).to_pylist()], pa.string())
-    return pc.replace_with_mask(paths, special, decoded)
+    found = cast("pa.StringArray", paths.combine_chunks())
+    absolute = pc.starts_with(found, "/")
+    characters = (found.buffers()[2] or pa.py_buffer(b"")).to_pybytes()
+    if b"%" not in characters and b":" not in characters and not pc.any(absolute).as_py():
+        return found
+    special = pc.or_(pc.or_(pc.match_substring(found, "%"), absolute), pc.match_substring(found, ":/"))
+    decoded = pa.array([placed(location, path) for path in found.filter(special).to_pylist()], pa.string())
+    return pc.replace_with_mask(found, special, decoded)
 
 
 def open_file(location: Location, path: str) -> pa.NativeFile:
@@ -80,6 +82,8 @@ def missing(location: Location, paths: Iterable[str]) -> list[str]:
 
 def _resolve(location: Location, path: str) -> tuple[pa_fs.FileSystem, str]:
     if not is_absolute(path):
+        if location.local:
+            return pa_fs.LocalFileSystem(), f"{location.uri}/{path}"
         return location.filesystem, path
     if path.startswith(_FILE):
         return pa_fs.LocalFileSystem(), unquote(path.removeprefix(_FILE))

@@ -117,7 +117,7 @@ def _other_files(snapshot: Snapshot, location: Location) -> str | None:
         handle = snapshot._handle()  # pyright: ignore[reportPrivateUsage] -- same package
     except DeltaIoError as error:
         return f"deltalake cannot open the table ({error.found})"
-    theirs = pa.table(handle.get_add_actions())["path"].combine_chunks()
+    theirs = pa.table(handle.get_add_actions())["path"]
     ours = snapshot.add_actions()["path"].combine_chunks()
     if len(theirs) != len(ours) or pc.any(pc.invert(pc.is_in(ours, decode_paths(location, theirs)))).as_py():
         return "deltalake lists other files"  # it tells paths apart that are the same, decoded

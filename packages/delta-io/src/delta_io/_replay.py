@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -10,13 +10,14 @@ import pyarrow as pa
 from msgspec import Struct
 
 from delta_io import _log
-from delta_io._checkpoints import Contents, read_checkpoint
+from delta_io._checkpoints import Contents, read_checkpoint, valid
 from delta_io._compute import pc
 from delta_io._json_lines import read_json_lines
 from delta_io._log import Add, Checkpoint, DeletionVector, Metadata, ProtocolAction, Txn
 from delta_io._places import decode_paths
 from delta_io._schema import known_fields, physical_name
 from delta_io._stats import StatsLayout, vector_fields
+from delta_io._threads import in_threads
 from delta_io.errors import LogError, VersionNotFoundError
 from delta_io.features import Protocol, check_readable
 
@@ -39,6 +40,7 @@ _OTHERS: Final = (
 )
 _NAMED: Final = (b'"metaData"', b'"protocol"', b'"txn"')
 _HEAD_BYTES: Final = 1 << 16
+_READ_AT_ONCE: Final = 8
 
 
 class State(Struct, frozen=True, kw_only=True):
@@ -139,7 +141,7 @@ def advance(location: Location, state: State) -> State:
         parts.append(_commit_lines(location, version))
     if not parts:
         return state
-    lines = _read_lines(_joined(parts), _layout(state.metadata))
+    lines = _read_lines(parts, _layout(state.metadata))
     if lines.named:
         return load(location) or state
     return msgspec.structs.replace(
@@ -153,16 +155,17 @@ def advance(location: Location, state: State) -> State:
 
 def _replay(location: Location, checkpoint: Checkpoint | None, version: int, listing: _log.Listing) -> State:
     start = -1 if checkpoint is None else checkpoint.version
-    data = _joined([_commit_lines(location, each) for each in range(start + 1, version + 1)])
+    parts = in_threads(
+        lambda each: _commit_lines(location, each), range(start + 1, version + 1), _READ_AT_ONCE
+    )
     contents = Contents(adds=[], lines=[], named=[])
     if checkpoint is not None:
         contents = read_checkpoint(location, checkpoint)
     named = _Named()
     for action in contents.named:
         named.note(action)
-    for lines in contents.lines:
-        _find_named(lines, named)
-    lines = _tail(data, named)
+    _find_named(contents.lines, named)
+    lines = _tail(parts, named)
     if named.protocol is None or named.metadata is None:
         lacking = "protocol" if named.protocol is None else "metadata"
         raise LogError(f"the log says nothing of the {lacking}", "the action is missing", "Restore the log.")
@@ -170,7 +173,7 @@ def _replay(location: Location, checkpoint: Checkpoint | None, version: int, lis
     check_readable(protocol, table=location.shown)
     layout = _layout(named.metadata)
     tables = [_normal(each, layout) for each in contents.adds]
-    tables += [_from_lines(each, layout).adds for each in contents.lines]
+    tables += [_from_lines(contents.lines, layout).adds] if contents.lines else []
     files = _concatenated(tables) if tables else _empty(layout)
     return State(
         version=version,
@@ -182,23 +185,33 @@ def _replay(location: Location, checkpoint: Checkpoint | None, version: int, lis
     )
 
 
-def _tail(data: bytes, named: _Named) -> _Lines | None:
+def _tail(parts: list[bytes], named: _Named) -> _Lines | None:
     """Return the files that commits name, and note their other actions; None when there is nothing to read.
 
     Those of the first lines are looked for; only when there turn out to be more, all lines are searched.
     """
-    head = data[: data.rfind(b"\n", 0, _HEAD_BYTES) + 1] if len(data) > _HEAD_BYTES else data
-    noted = _find_named(head, named)
-    if named.metadata is None and len(head) < len(data):
-        noted = _find_named(data, named)
-    if not data or named.metadata is None:
+    noted = _find_named(_head(parts), named)
+    if named.metadata is None:
+        noted = _find_named(parts, named)
+    if not parts or named.metadata is None:
         return None
-    lines = _read_lines(data, _layout(named.metadata))
+    lines = _read_lines(parts, _layout(named.metadata))
     if lines.named != noted:
-        _find_named(data, named)
-        lines = _read_lines(data, _layout(named.metadata))
+        _find_named(parts, named)
+        lines = _read_lines(parts, _layout(named.metadata))
     named.transactions |= lines.transactions
     return lines
+
+
+def _head(parts: list[bytes]) -> Iterator[bytes]:
+    """Yield the first lines."""
+    rest = _HEAD_BYTES
+    for part in parts:
+        if len(part) > rest:
+            yield part[: part.rfind(b"\n", 0, rest) + 1]
+            return
+        yield part
+        rest -= len(part)
 
 
 def _layout(metadata: Metadata) -> _Layout:
@@ -213,30 +226,17 @@ def _layout(metadata: Metadata) -> _Layout:
     return _Layout(partitions=partitions, stats=StatsLayout(fields=tuple(rest), mode=mode))
 
 
-def _joined(parts: list[bytes]) -> bytes:
-    return parts[0] if len(parts) == 1 else b"\n".join(parts)
-
-
 def _commit_lines(location: Location, version: int) -> bytes:
     return _log.object_lines(_log.read_bytes(location, _log.commit_path(version)), f"commit {version}")
 
 
-def _find_named(data: bytes, named: _Named) -> int:
+def _find_named(parts: Iterable[bytes], named: _Named) -> int:
     """Note the actions that are not files, and return how many of them describe the table.
 
     Lines that cannot be one are not read.
     """
-    places: set[int] = set()
-    for mark in _NAMED:
-        at = data.find(mark)
-        while at >= 0:
-            places.add(data.rfind(b"\n", 0, at) + 1)
-            end = data.find(b"\n", at)
-            at = data.find(mark, end) if end >= 0 else -1
     count = 0
-    for start in sorted(places):
-        end = data.find(b"\n", start)
-        line = _log.decode_line(data[start : end if end >= 0 else len(data)])
+    for line in (each for part in parts for each in _candidates(part)):
         for action in (line.protocol, line.meta_data, line.txn):
             if action is not None:
                 named.note(action)
@@ -244,9 +244,23 @@ def _find_named(data: bytes, named: _Named) -> int:
     return count
 
 
-def _read_lines(data: bytes, layout: _Layout) -> _Lines:
+def _candidates(data: bytes) -> Iterator[Any]:
+    """Yield the lines that mention an action other than a file, in order."""
+    places: set[int] = set()
+    for mark in _NAMED:
+        at = data.find(mark)
+        while at >= 0:
+            places.add(data.rfind(b"\n", 0, at) + 1)
+            end = data.find(b"\n", at)
+            at = data.find(mark, end) if end >= 0 else -1
+    for start in sorted(places):
+        end = data.find(b"\n", start)
+        yield _log.decode_line(data[start : end if end >= 0 else len(data)])
+
+
+def _read_lines(parts: list[bytes], layout: _Layout) -> _Lines:
     try:
-        return _from_lines(data, layout)
+        return _from_lines(parts, layout)
     except pa.ArrowInvalid as error:
         raise LogError("a commit cannot be read", str(error), "The log may be damaged.") from None
 
@@ -274,7 +288,7 @@ def _concatenated(tables: list[pa.Table]) -> pa.Table:
 
 def _keys(location: Location, files: pa.Table) -> pa.Array[Any]:
     """Return what tells files apart: the place, and the deletion vector."""
-    paths = decode_paths(location, cast("pa.StringArray", files["path"].combine_chunks()))
+    paths = decode_paths(location, files["path"])
     vectors = files["deletion_vector"].combine_chunks()
     if vectors.null_count == len(vectors):
         return paths
@@ -283,7 +297,7 @@ def _keys(location: Location, files: pa.Table) -> pa.Array[Any]:
     return pc.if_else(vectors.is_null(), paths, pc.binary_join_element_wise(paths, *texts, "\n"))
 
 
-def _from_lines(data: bytes, layout: _Layout) -> _Lines:
+def _from_lines(parts: list[bytes], layout: _Layout) -> _Lines:
     """Return what lines say."""
     key = [pa.field("path", pa.string()), pa.field("deletionVector", _JSON_VECTOR)]
     kinds = {"size": pa.int64(), "modificationTime": pa.int64(), "stats": pa.string()}
@@ -291,14 +305,14 @@ def _from_lines(data: bytes, layout: _Layout) -> _Lines:
     if layout.partitions:
         described.append(pa.field("partitionValues", layout.partition_type))
     schema = pa.schema([("add", pa.struct(key + described)), ("remove", pa.struct(key)), *_OTHERS])
-    found = read_json_lines(data, schema)
+    found = read_json_lines(parts, schema)
     rows = pa.arange(0, found.num_rows)
     added, removed = (found[name].is_valid().combine_chunks() for name in ("add", "remove"))
     gone = cast("pa.StructArray", found["remove"].filter(removed).combine_chunks())
     paths = _present(gone.field("path"))
     removes = pa.table({"path": paths, "deletion_vector": vector_fields(gone.field(1))})
     chunks = cast("list[pa.StructArray]", found["add"].chunks)
-    tables = [_normal(_valid(each), layout) for each in chunks]
+    tables = [_normal(valid(each), layout) for each in chunks]
     adds = pa.concat_tables(tables) if tables else _empty(layout)
     transactions = found["txn"].drop_null().to_pylist()
     return _Lines(
@@ -309,15 +323,6 @@ def _from_lines(data: bytes, layout: _Layout) -> _Lines:
         named=sum(found.num_rows - found[name].null_count for name in ("protocol", "metaData")),
         transactions={each["appId"]: each["version"] for each in transactions},
     )
-
-
-def _valid(array: pa.StructArray) -> pa.StructArray:
-    """Return the values that are there; those in a row are not copied."""
-    valid = array.is_valid()
-    first, count = pc.index(valid, True).as_py(), valid.true_count
-    if valid.slice(max(first, 0), count).true_count == count:
-        return cast("pa.StructArray", array.slice(max(first, 0), count))
-    return cast("pa.StructArray", array.filter(valid))
 
 
 def _normal(add: pa.StructArray, layout: _Layout) -> pa.Table:

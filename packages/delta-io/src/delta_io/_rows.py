@@ -74,7 +74,7 @@ def _group_rows(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a row group that a mask keeps."""
     start = 0
-    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=list(columns), use_threads=False):
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=list(columns)):
         size = batch.num_rows
         shaped = shape(batch)
         if keep is not None:

@@ -156,7 +156,7 @@ def _json_counts(fields: Fields, mode: str) -> pa.StructType:
 
 def read_json(files: pa.Table, layout: StatsLayout) -> pa.StructArray:
     """Return the statistics that the log holds as JSON, by physical name."""
-    return read_statistics(cast("pa.StringArray", files["stats"].combine_chunks()), layout.json_type)
+    return read_statistics(files["stats"], layout.json_type)
 
 
 def typed_statistics(files: pa.Table, given: pa.StructArray, layout: StatsLayout) -> pa.StructArray:
@@ -181,16 +181,22 @@ def _prefer(mask: pa.Array[Any], one: pa.Array[Any], other: pa.Array[Any]) -> pa
     return pa.StructArray.from_arrays(children, fields=fields)
 
 
-def add_actions(
-    location: Location, files: pa.Table, statistics: pa.StructArray, partition_by: Fields, mode: str
-) -> pa.Table:
-    """Return the live files: decoded paths, logical column names, bounds that hold, deletion vectors."""
+def add_actions(location: Location, files: pa.Table, known: pa.Table) -> pa.Table:
+    """Return the live files, from what `known_of` returned: decoded paths, sizes, times, deletion vectors."""
     columns: dict[str, Any] = {
-        "path": decode_paths(location, cast("pa.StringArray", files["path"].combine_chunks())),
+        "path": decode_paths(location, files["path"]),
         "size_bytes": files["size_bytes"],
         "modification_time": files["modification_time"],
-        "num_records": pc.struct_field(statistics, ["num_records"]),
     }
+    columns |= dict(zip(known.column_names, known.columns, strict=True))
+    if files["deletion_vector"].null_count < files.num_rows:
+        columns["deletion_vector"] = files["deletion_vector"]
+    return pa.table(columns)
+
+
+def known_of(files: pa.Table, statistics: pa.StructArray, partition_by: Fields, mode: str) -> pa.Table:
+    """Return what is known of the rows of files: logical column names, bounds that hold."""
+    columns: dict[str, Any] = {"num_records": pc.struct_field(statistics, ["num_records"])}
     if partition_by:
         texts = files["partition"].combine_chunks()
         columns["partition"] = partition_values(texts, partition_by, mode)
@@ -200,8 +206,6 @@ def add_actions(
     tight = pc.struct_field(statistics, ["tight_bounds"])
     if pc.any(pc.invert(tight)).as_py():
         columns["tight_bounds"] = tight
-    if files["deletion_vector"].null_count < files.num_rows:
-        columns["deletion_vector"] = files["deletion_vector"]
     return pa.table(columns)
 
 

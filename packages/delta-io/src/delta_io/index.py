@@ -24,6 +24,7 @@ _COMPARE: Final[dict[str, Callable[..., Any]]] = {
     ">": pc.greater,
     ">=": pc.greater_equal,
 }
+_LARGEST: Final = 2**63 - 1
 
 
 class FileIndex:
@@ -203,6 +204,8 @@ class _Files:
 def compare(array: pa.Array[Any], sign: str, value: Value) -> pa.BooleanArray:
     """Compare an array with a value of a fitting type; NaN sorts above every number."""
     kind = array.type
+    if pa.types.is_integer(kind) and isinstance(value, int) and -_LARGEST <= value <= _LARGEST:
+        return _COMPARE[sign](array.cast(pa.int64()), pa.scalar(value, pa.int64()))
     if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         exact = Decimal(cast("Decimal", value))
         scale = max(getattr(kind, "scale", 0), -int(exact.as_tuple().exponent), 0)

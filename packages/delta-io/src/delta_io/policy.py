@@ -22,8 +22,7 @@ Encoding = Literal[
     "PLAIN", "RLE", "DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY", "BYTE_STREAM_SPLIT"
 ]
 Statistics = Literal["NONE", "CHUNK", "PAGE"]
-# Values that the Parquet writer encodes at a time: more than its own 1024 are faster, and make the same pages of
-# 20,480 rows.
+# Values that the Parquet writer encodes at a time: more than its own 1024, with the same pages of 20,480.
 _ENCODED_AT_ONCE: Final = 4096
 
 

@@ -136,7 +136,7 @@ class Snapshot:
 
     @cached_property
     def _actions(self) -> pa.Table:
-        return self._describe(None, None)
+        return self._describe(None)
 
     @cached_property
     def _fields(self) -> list[pa.Field[Any]]:
@@ -151,28 +151,34 @@ class Snapshot:
         rest = tuple(each for each in fields if each.name not in self.partition_by)
         return StatsLayout(fields=rest, mode=self.column_mapping)
 
-    def _describe(self, kept: pa.BooleanArray | None, columns: frozenset[str] | None) -> pa.Table:
-        """Return files with what is known of their rows, of some columns or of all."""
+    def _describe(self, kept: pa.BooleanArray | None) -> pa.Table:
+        """Return files with what is known of their rows."""
+        with mapped(self._location, "listing the files of"):
+            files = self._state.files if kept is None else self._state.files.filter(kept)
+            return _stats.add_actions(self._location, files, self._known(kept, None))
+
+    def _known(self, kept: pa.BooleanArray | None, columns: frozenset[str] | None) -> pa.Table:
+        """Return what is known of the rows of files, of some columns or of all."""
         partitions = [each for each in self._fields if each.name in self.partition_by]
         with mapped(self._location, "listing the files of"):
             files, given = self._state.files, self._json_statistics
             if kept is not None:
                 files, given = files.filter(kept), given.filter(kept)
             statistics = _stats.typed_statistics(files, given, self._layout(columns))
-            return _stats.add_actions(self._location, files, statistics, partitions, self.column_mapping)
+            return _stats.known_of(files, statistics, partitions, self.column_mapping)
 
-    def _described_by(self, columns: frozenset[str]) -> pa.Table:
-        """Return all files with what is known of at least these columns."""
+    def _known_of_all(self, columns: frozenset[str]) -> pa.Table:
+        """Return what is known of all files, of at least these columns."""
         if "_actions" in self.__dict__:
             return self._actions
         if self._columns_known is None or not columns <= self._columns_known[0]:
-            self._columns_known = columns, self._describe(None, columns)
+            self._columns_known = columns, self._known(None, columns)
         return self._columns_known[1]
 
     def _kept(self, kept: pa.BooleanArray | None) -> pa.Table:
         if kept is None or "_actions" in self.__dict__:
             return self._actions if kept is None else self._actions.filter(kept)
-        return self._describe(kept, None)
+        return self._describe(kept)
 
     def add_actions(self) -> pa.Table:
         """Return the live files, one row each.
@@ -215,7 +221,7 @@ class Snapshot:
         if predicate is None:
             return FileIndex(self._kept, sizes, None, {})
         node = parse(predicate, self.schema)
-        kept, reasons = prune(self._described_by(columns_of(node)), self.schema, self.partition_by, node)
+        kept, reasons = prune(self._known_of_all(columns_of(node)), self.schema, self.partition_by, node)
         return FileIndex(self._kept, sizes, kept, reasons)
 
     def to_reader(
