@@ -31,6 +31,20 @@ class Layout(Struct, frozen=True, kw_only=True):
     mode: str
 
 
+class Repeated:
+    """A value for the rows of many batches, which share its memory."""
+
+    def __init__(self, value: pa.Scalar[Any]) -> None:
+        self._value = value
+        self._array: pa.Array[Any] = pa.repeat(value, 0)
+
+    def take(self, count: int) -> pa.Array[Any]:
+        """Return the value that many times."""
+        if len(self._array) < count:
+            self._array = pa.repeat(self._value, count)
+        return self._array.slice(0, count)
+
+
 def open_parquet(location: Location, path: str) -> pq.ParquetFile:
     """Open a data file so that INT96 timestamps keep their whole range."""
     file = open_file(location, path)

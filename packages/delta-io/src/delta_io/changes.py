@@ -12,7 +12,7 @@ from delta_io._compute import pc
 from delta_io._map_errors import mapped
 from delta_io._predicate import parse
 from delta_io._read import choose
-from delta_io._rows import Layout, partition_scalar, read_rows
+from delta_io._rows import Layout, Repeated, partition_scalar, read_rows
 from delta_io._schema import physical_name
 from delta_io._stats import vector_array
 from delta_io._weights import WEIGHT, consolidate
@@ -233,13 +233,16 @@ class ChangeSet:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         schema = self.schema
+        version = time = Repeated(pa.scalar(None, pa.int64()))
+        known: ChangedFile | None = None
         for change, batch in self._read():
-            count = batch.num_rows
+            if change is not known:
+                known, version = change, Repeated(pa.scalar(change.version, pa.int64()))
+                moment = pa.scalar(change.timestamp_ms * 1000, pa.int64())
+                time = Repeated(moment.cast(_CHANGE_FIELDS[2].type))
             arrays = [batch.column(name) for name in schema.names[: -len(_CHANGE_FIELDS)]]
             arrays.append(batch.column(CHANGE_TYPE))
-            arrays.append(pa.repeat(pa.scalar(change.version, pa.int64()), count))
-            time = pa.scalar(change.timestamp_ms * 1000, pa.int64()).cast(_CHANGE_FIELDS[2].type)
-            arrays.append(pa.repeat(time, count))
+            arrays += [version.take(batch.num_rows), time.take(batch.num_rows)]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def _weighted_batches(self) -> Iterator[pa.RecordBatch]:
@@ -266,6 +269,7 @@ class ChangeSet:
 
     def _read_file(self, change: ChangedFile, layout: Layout) -> Iterator[pa.RecordBatch]:
         extra = (CHANGE_TYPE,) if change.change_type is None else ()
+        kind = Repeated(pa.scalar(change.change_type, pa.string()))
         with mapped(self._location, "reading the changes of"):
             for batch in read_rows(
                 self._location,
@@ -279,8 +283,7 @@ class ChangeSet:
                 if change.change_type is None:
                     yield batch
                 else:
-                    kind = pa.repeat(pa.scalar(change.change_type, pa.string()), batch.num_rows)
-                    yield batch.append_column(_CHANGE_FIELDS[0], kind)
+                    yield batch.append_column(_CHANGE_FIELDS[0], kind.take(batch.num_rows))
 
     def _filter(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if len(self._types) < len(get_args(ChangeType)):
