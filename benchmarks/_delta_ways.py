@@ -26,6 +26,7 @@ from schema_spec import TableSpec
 pc: Any = pyarrow.compute  # its functions are made when it is imported, so no type checker knows them
 # They leave no file, so that an engine can run the queries although no data file is there.
 PREDICATES = ("id = 5000123 AND name = 'other'", "id BETWEEN 2000000 AND 2999999 AND day > DATE '2025-01-01'")
+WRITTEN = 4  # version of the table that changes, once its rows are there
 DAY = pa.scalar("2025-01-01").cast(pa.date32())
 Found = dict[str, Any]
 
@@ -100,13 +101,21 @@ def prune_by_dataset(folder: Path, name: str) -> Found:
 
 
 def changes_ours(folder: Path, name: str) -> Found:
-    """Read all changes through `delta_io`."""
-    return {"rows": Table(folder / name).changes(0).to_reader().read_all().num_rows}
+    """Read changes through `delta_io`: all of the feed, or those of the files after the first writes."""
+    changes = Table(folder / name).changes(0 if name == "feed" else WRITTEN)
+    assert changes.source == name
+    return {"rows": changes.to_reader().read_all().num_rows}
 
 
 def changes_theirs(folder: Path, name: str) -> Found:
-    """Read all changes through `load_cdf`."""
-    return {"rows": pa.table(DeltaTable(folder / name).load_cdf(starting_version=1).read_all()).num_rows}
+    """Read all changes through `load_cdf`; without a feed, the rows of both versions to be compared."""
+    if name == "feed":
+        found = DeltaTable(folder / name).load_cdf(starting_version=1).read_all()
+        return {"rows": pa.table(found).num_rows}
+    versions = [DeltaTable(folder / name, version=WRITTEN), DeltaTable(folder / name)]
+    builders = [QueryBuilder().register("t", each) for each in versions]
+    found = [builder.execute("SELECT * FROM t").read_all() for builder in builders]
+    return {"rows": sum(pa.table(each).num_rows for each in found)}
 
 
 WAYS: dict[str, Callable[[Path, str], Found]] = {

@@ -28,7 +28,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from _tpch_data import generate
-from delta_io import Table
+from delta_io import CdfPolicy, Table, WritePolicy
 from schema_spec import ColumnSpec, TableSpec
 
 DATA = Path(__file__).parent / ".data"
@@ -42,7 +42,11 @@ PRUNING = {
     "prune_by_query": "deltalake: `QueryBuilder`, which leaves no file to read",
     "prune_by_dataset": "deltalake: fragments of a pyarrow dataset",
 }
-CHANGES = {"changes_ours": "delta_io: `changes`", "changes_theirs": "deltalake: `load_cdf`"}
+CHANGES = {
+    "changes_ours": "delta_io: `changes`",
+    "changes_theirs": "deltalake: `load_cdf`; without a feed, both versions read whole",
+}
+SOURCES = {"feed": "feed", "files": "files"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare(folder, options)
     jobs = [(way, argument) for way in WRITING for argument in ("1", str(options.longer))]
     jobs += [(way, argument) for way in PRUNING for argument in ("json", "checkpoint")]
-    jobs += [(way, "feed") for way in CHANGES]
+    jobs += [(way, source) for way in CHANGES for source in SOURCES.values()]
     measured = measure(folder, jobs, options)
     report = render(measured, options)
     print(report)
@@ -94,9 +98,10 @@ def prepare(folder: Path, options: argparse.Namespace) -> None:
         shutil.copytree(folder / "partial", folder / "checkpoint", dirs_exist_ok=True)
         DeltaTable(folder / "checkpoint").create_checkpoint()
         (folder / "partial").rename(folder / "json")
-    if not (folder / "feed").exists():
-        make_changes(folder / "partial", options.rows)
-        (folder / "partial").rename(folder / "feed")
+    for source in SOURCES.values():
+        if not (folder / source).exists():
+            make_changes(folder / "partial", options.rows, feed=source == "feed")
+            (folder / "partial").rename(folder / source)
 
 
 def make_log(folder: Path, files: int, commits: int = 10) -> None:
@@ -124,11 +129,12 @@ def added(number: int) -> dict[str, Any]:
     return {**common, "dataChange": True, "stats": json.dumps(stats)}
 
 
-def make_changes(folder: Path, rows: int) -> None:
-    """Make a table with a change data feed and a few commits of each kind."""
+def make_changes(folder: Path, rows: int, *, feed: bool) -> None:
+    """Make a table, with a change data feed or without one, and a few commits of each kind."""
     shutil.rmtree(folder, ignore_errors=True)
     columns = [ColumnSpec("id", "long"), ColumnSpec("v", "double"), ColumnSpec("note", "string")]
-    table = Table.create(folder, TableSpec("feed", columns))
+    policy = WritePolicy(cdf=CdfPolicy(enabled=feed))
+    table = Table.create(folder, TableSpec("feed", columns), policy=policy)
     for part in range(4):
         ids = pa.array(range(part * rows // 4, (part + 1) * rows // 4), pa.int64())
         table.write(pa.table({"id": ids, "v": ids.cast(pa.float64()), "note": ids.cast(pa.string())}))
@@ -165,6 +171,7 @@ def render(measured: Measured, options: argparse.Namespace) -> str:
         f"({platform.machine()}), Python {platform.python_version()}, {packages}."
     )
     long = str(options.longer)
+    rows = {source: measured["changes_ours", source][0]["rows"] for source in SOURCES.values()}
     opening = f"Opening a table of {options.files:,} files and pruning it by two predicates, "
     parts = [
         setting,
@@ -172,8 +179,8 @@ def render(measured: Measured, options: argparse.Namespace) -> str:
         table(WRITING, {"once": "1", f"{long} times": long}, measured),
         opening + "from a log of JSON and from a checkpoint:",
         table(PRUNING, {"JSON": "json", "checkpoint": "checkpoint"}, measured),
-        f"Reading {measured['changes_ours', 'feed'][0]['rows']:,} changed rows from a change data feed:",
-        table(CHANGES, {"feed": "feed"}, measured),
+        f"Reading {rows['feed']:,} changed rows from a feed, {rows['files']:,} from files without one:",
+        table(CHANGES, SOURCES, measured),
     ]
     return "\n\n".join(parts)
 
