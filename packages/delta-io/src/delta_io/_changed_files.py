@@ -144,7 +144,7 @@ def _adds_of(scope: _Range, paths: set[str]) -> dict[str, Add]:
     if scope.since >= 0:
         with suppress(DeltaIoError):  # cleaned up: what is still not known then is told below
             files = state_of(scope.open_version(scope.since)).files
-            places = decode_paths(scope.location, files["path"].combine_chunks())
+            places = decode_paths(scope.location, files["path"])
             adds = [*rows_of(files.filter(pc.is_in(places, value_set=pa.array(sorted(paths))))), *adds]
     return {placed(scope.location, add.path): add for add in adds}
 
