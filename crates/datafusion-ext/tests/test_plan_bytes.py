@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,10 +20,15 @@ from datafusion_ext import DeltaScan, Engine, EngineError
 def engine(tmp_path: Path) -> Engine:
     rows = pa.table({"id": pa.array(range(100), pa.int64()), "name": [f"n{i % 7}" for i in range(100)]})
     pq.write_table(rows, tmp_path / "a.parquet", row_group_size=10)
+    return engine_over(tmp_path)
+
+
+def engine_over(folder: Path) -> Engine:
+    path = folder / "a.parquet"
     files = pa.table(
         {
-            "path": ["a.parquet"],
-            "size_bytes": [(tmp_path / "a.parquet").stat().st_size],
+            "path": [path.name],
+            "size_bytes": [path.stat().st_size],
             "modification_time": [0],
             "num_records": [100],
             "min": [{"id": 0}],
@@ -28,7 +36,7 @@ def engine(tmp_path: Path) -> Engine:
         }
     )
     made = Engine({"datafusion.execution.target_partitions": "2"})
-    made.register_delta("t", DeltaScan(str(tmp_path), rows.schema, files))
+    made.register_delta("t", DeltaScan(str(folder), pq.read_schema(path), files))
     return made
 
 
@@ -43,6 +51,32 @@ def test_a_decoded_query_is_a_query(engine: Engine) -> None:
     assert plans["logical"] == query.explain()["logical"]
     assert "DataSourceExec" in plans["physical"]
     assert decoded.to_bytes() == query.to_bytes()
+
+
+OTHER_PROCESS = f"""
+import sys
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet as pq
+from datafusion_ext import DeltaScan, Engine
+{inspect.getsource(engine_over)}
+sys.stdout.buffer.write(engine_over(Path(sys.argv[1])).sql(sys.argv[2]).to_bytes())
+"""
+SHARED_STATE = """
+    SELECT a.name, count(*) AS n FROM t AS a JOIN (SELECT id FROM t WHERE id > 90) AS b ON a.id = b.id
+    GROUP BY a.name ORDER BY n DESC, a.name LIMIT 3
+"""
+
+
+def test_equal_plans_have_equal_bytes_also_in_another_process(engine: Engine, tmp_path: Path) -> None:
+    query = engine.sql(SHARED_STATE)
+    assert "DynamicFilter" in query.explain()["physical"]
+    written = query.to_bytes()
+    assert query.to_bytes() == engine.sql(SHARED_STATE).to_bytes() == written
+    assert engine.sql(SHARED_STATE.replace("90", "91")).to_bytes() != written
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_PROCESS, str(tmp_path), SHARED_STATE], check=True, capture_output=True
+    )
+    assert done.stdout == written
 
 
 def test_memory_and_functions_travel_and_streams_do_not(engine: Engine) -> None:

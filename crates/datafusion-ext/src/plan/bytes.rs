@@ -10,10 +10,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter,
 };
-use datafusion_proto::physical_plan::DeduplicatingProtoConverter;
 use prost::Message;
 
 use super::codec::{Decoder, DeltaCodec};
+use super::encoder::Encoder;
 use crate::checksum::checksum;
 use crate::error::{Code, EngineError, Result};
 
@@ -47,9 +47,8 @@ impl Encoded {
         logical: String,
         optimized: String,
     ) -> Result<Self> {
-        let physical =
-            physical_plan_to_bytes_with_proto_converter(plan, &DeltaCodec, &DeduplicatingProtoConverter {})
-                .map_err(|error| EngineError { code: Code::PlanBytes, ..EngineError::from(error) })?;
+        let physical = physical_plan_to_bytes_with_proto_converter(plan, &DeltaCodec, &Encoder::default())
+            .map_err(|error| EngineError { code: Code::PlanBytes, ..EngineError::from(error) })?;
         Ok(Self { versions: versions(), physical: physical.to_vec(), tables, logical, optimized })
     }
 

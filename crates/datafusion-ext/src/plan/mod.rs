@@ -2,6 +2,7 @@
 
 mod bytes;
 mod codec;
+mod encoder;
 mod neighbours;
 
 pub use bytes::Encoded;
