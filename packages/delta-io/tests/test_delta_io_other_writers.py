@@ -304,3 +304,10 @@ def test_rows_to_rewrite_are_not_missed_for_what_statistics_leave_out(tmp_path, 
     for act in (table.delete, lambda by: table.update({"id": "0"}, by)):
         with pytest.raises(PredicateError, match="digits"):
             act(f"x = {LONG}")
+
+
+def test_paths_that_look_like_uris(tmp_path):
+    write(tmp_path / "a:b.parquet", [1])
+    commit(tmp_path, 0, protocol(), metadata(PLAIN), add("a:b.parquet", stats=stats(1, 1)))
+    assert ids(Table(tmp_path)) == ids(Table(tmp_path), predicate="id = 1") == [1]
+    assert Table(tmp_path).changes(-1).weighted().read_all().num_rows == 1

@@ -121,6 +121,8 @@ def _other_files(snapshot: Snapshot, location: Location) -> str | None:
     ours = snapshot.add_actions()["path"].combine_chunks()
     if len(theirs) != len(ours) or pc.any(pc.invert(pc.is_in(ours, decode_paths(location, theirs)))).as_py():
         return "deltalake lists other files"  # it tells paths apart that are the same, decoded
+    if pc.any(pc.match_substring_regex(theirs, "^[A-Za-z][A-Za-z0-9+.-]*:[^/]")).as_py():
+        return "a path starts with a word and a colon, which deltalake's engine takes for a URI"
     return None
 
 
