@@ -274,6 +274,14 @@ def test_secrets_in_places_show_nowhere():
         assert_silent(caught.value)
 
 
+def test_containers_show_and_passwords_do_not():
+    container = "abfss://lake@account.dfs.core.windows.net/t"
+    assert StorageOptions().redact(container) == container
+    for place in ("s3://user:hunter2@lake/t", "s3://user@lake/t", "abfss://lake:hunter2@account/t"):
+        assert "@" in StorageOptions().redact(place)
+        assert not {"hunter2", "user"} & set(re.findall(r"\w+", StorageOptions().redact(place)))
+
+
 def test_options_that_are_no_texts_are_refused_without_their_values():
     options = {"token": [b"MARKER"]}
     with pytest.raises(OptionError) as caught:

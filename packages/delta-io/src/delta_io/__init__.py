@@ -4,6 +4,7 @@ from delta_io._changed_files import ChangedFile
 from delta_io._clones import clone_table
 from delta_io._commit import Commit, CommitInfo, Retry, Transaction
 from delta_io._export import Export, export_snapshot, history_table
+from delta_io._folders import list_folders
 from delta_io._footers import BloomFilters
 from delta_io._log import DeletionVector
 from delta_io._merging import MergeClause
@@ -90,5 +91,6 @@ __all__ = [
     "clone_table",
     "export_snapshot",
     "history_table",
+    "list_folders",
     "migrate_parquet",
 ]

@@ -18,6 +18,10 @@ from delta_io.errors import OptionError, UnsupportedError
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _UNUSABLE: Final = re.compile(r"[\[\]\\^|\x00-\x1f\x7f]")
 _FILE: Final = "file://"
+# Azure has a container where others have a user, who may have a password.
+_USER: Final = re.compile(
+    r"""(?P<scheme>\w+)://(?P<container>(?:(?<=\babfs://)|(?<=\babfss://))[^/\s@'":]+(?=@))?[^/\s@'"]*@"""
+)
 _PLAIN_OPTIONS: Final = frozenset(
     [
         "allow_http",
@@ -119,7 +123,7 @@ class StorageOptions(Mapping[str, str]):
 
 def redact_uris(text: str) -> str:
     """Return a text in which no URI shows a password or a query string."""
-    text = re.sub(r"(\w://)[^/\s@'\"]+@", rf"\1{MASK}@", text)
+    text = _USER.sub(lambda found: found[0] if found["container"] else f"{found['scheme']}://{MASK}@", text)
     return re.sub(r"(\w://[^\s?'\"]+)\?[^\s'\"]+", rf"\1?{MASK}", text)
 
 
