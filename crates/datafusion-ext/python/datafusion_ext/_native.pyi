@@ -92,6 +92,7 @@ class Engine:
         schema: _ArrowSchema | None = None,
         expressions: Sequence[str] | None = None,
         writer: Callable[[_ArrowStream, bool], None] | None = None,
+        defaults: Mapping[str, str] | None = None,
     ) -> None:
         """Register a snapshot under a name, quoted as in SQL; a table of that name is replaced.
 
@@ -101,7 +102,8 @@ class Engine:
 
         Rows of INSERT go to `writer`, on a thread of the engine, as a stream that is read once; True says
         that they replace all others. Where the stream ends early, because the query failed or was given up,
-        it raises, and nothing must be committed.
+        it raises, and nothing must be committed. It has the columns that the statement names; for others,
+        `defaults` may have SQL texts, by column, that are evaluated here.
         """
     def register_scan_view(
         self, name: str, table: DeltaScan, columns: Sequence[str], *, where: str | None = None

@@ -5,8 +5,10 @@
 
 use std::ffi::CStr;
 
-use datafusion::arrow::array::{ArrayData, RecordBatch, RecordBatchOptions, RecordBatchReader, StructArray};
-use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::arrow::array::{
+    ArrayData, ArrayDataBuilder, RecordBatch, RecordBatchOptions, RecordBatchReader, StructArray,
+};
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef, UnionMode};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
 use datafusion::arrow::ffi_stream::FFI_ArrowArrayStream;
@@ -41,7 +43,7 @@ impl ForeignStream {
         }
         let data_type = DataType::Struct(self.schema.fields().clone());
         // SAFETY: the array is what the stream says it is, which the interface asks of its producer.
-        let data = settled(unsafe { from_ffi_and_data_type(array, data_type) }?);
+        let data = rebased(&unsafe { from_ffi_and_data_type(array, data_type) }?);
         let rows = RecordBatchOptions::new().with_row_count(Some(data.len()));
         let columns = StructArray::from(data).into_parts().1;
         RecordBatch::try_new_with_options(self.schema(), columns, &rows).map(Some)
@@ -72,31 +74,78 @@ fn failure(stream: &mut FFI_ArrowArrayStream, code: i32) -> ArrowError {
     ArrowError::CDataInterface(message)
 }
 
-/// The same values, with offsets of structs moved to their fields.
-fn settled(data: ArrayData) -> ArrayData {
-    if data.child_data().is_empty() {
-        return data;
-    }
-    let (offset, rows) = (data.offset(), data.len());
-    let is_struct = matches!(data.data_type(), DataType::Struct(_));
-    let nulls = data.nulls().cloned();
-    let fields = data.child_data().iter().cloned();
-    let fields = match is_struct {
-        true => fields.map(|field| settled(cut(field, offset, rows))).collect(),
-        false => fields.map(settled).collect(),
+fn rebased(data: &ArrayData) -> ArrayData {
+    cut(data, 0, data.len())
+}
+
+/// Some rows of an array, with no offset at any struct, list of fixed size or sparse union below it.
+fn cut(data: &ArrayData, offset: usize, length: usize) -> ArrayData {
+    let start = data.offset() + offset;
+    let nulls = data.nulls().map(|nulls| nulls.slice(offset, length));
+    let builder = ArrayDataBuilder::new(data.data_type().clone()).len(length);
+    let children = data.child_data().iter();
+    let builder = match data.data_type() {
+        DataType::Struct(_) => {
+            builder.nulls(nulls).child_data(children.map(|child| cut(child, start, length)).collect())
+        }
+        DataType::FixedSizeList(_, size) => {
+            let size = usize::try_from(*size).unwrap_or(0);
+            let children = children.map(|child| cut(child, start * size, length * size));
+            builder.nulls(nulls).child_data(children.collect())
+        }
+        DataType::Union(_, UnionMode::Sparse) => {
+            let types = data.buffers().iter().map(|types| types.slice_with_length(start, length));
+            let children = children.map(|child| cut(child, start, length));
+            builder.buffers(types.collect()).child_data(children.collect())
+        }
+        _ => builder
+            .offset(start)
+            .nulls(nulls)
+            .buffers(data.buffers().to_vec())
+            .child_data(children.map(rebased).collect()),
     };
-    let offset = if is_struct { 0 } else { offset };
-    let builder = data.into_builder().offset(offset).nulls(nulls).child_data(fields);
-    // SAFETY: the values are those of the array that came, which is as valid as before.
+    // SAFETY: the same values as in `data`, which was valid.
     unsafe { builder.build_unchecked() }
 }
 
-fn cut(data: ArrayData, offset: usize, rows: usize) -> ArrayData {
-    if !matches!(data.data_type(), DataType::Struct(_)) {
-        return data.slice(offset, rows);
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{Array, ArrayRef, FixedSizeListArray, Int64Array, make_array};
+    use datafusion::arrow::datatypes::{Field, Fields};
+
+    use super::*;
+
+    fn within(name: &str, inner: ArrayRef) -> StructArray {
+        let fields = Fields::from(vec![Field::new(name, inner.data_type().clone(), true)]);
+        StructArray::new(fields, vec![inner], None)
     }
-    let nulls = data.nulls().map(|nulls| nulls.slice(offset, rows));
-    let start = data.offset() + offset;
-    // SAFETY: as above; the fields are cut when the struct is settled.
-    unsafe { data.into_builder().offset(start).len(rows).nulls(nulls).build_unchecked() }
+
+    /// As other libraries hand out a slice: with an offset, and the fields whole.
+    fn with_offset(array: &StructArray, offset: usize, length: usize) -> ArrayData {
+        let data = array.to_data();
+        let builder = data.into_builder().offset(offset).len(length);
+        // SAFETY: the fields have that many rows.
+        unsafe { builder.build_unchecked() }
+    }
+
+    #[test]
+    fn offsets_of_structs_reach_the_values() {
+        let leaf: ArrayRef = Arc::new(Int64Array::from_iter(0..10));
+        let nested = within("a", Arc::new(within("b", Arc::new(within("c", leaf)))));
+        let found = make_array(rebased(&with_offset(&nested, 3, 4)));
+        assert_eq!(found.as_ref(), &nested.slice(3, 4) as &dyn Array);
+    }
+
+    #[test]
+    fn offsets_of_lists_of_fixed_size_reach_the_values() {
+        let leaf: ArrayRef = Arc::new(Int64Array::from_iter(0..10));
+        let place: ArrayRef = Arc::new(within("a", Arc::new(within("b", leaf))));
+        let field = Arc::new(Field::new_list_field(place.data_type().clone(), true));
+        let lists: ArrayRef = Arc::new(FixedSizeListArray::new(field, 2, place, None));
+        let nested = within("c", lists);
+        let found = make_array(rebased(&with_offset(&nested, 1, 3)));
+        assert_eq!(found.as_ref(), &nested.slice(1, 3) as &dyn Array);
+    }
 }

@@ -1,21 +1,25 @@
 //! INSERT INTO tables that a function of the caller writes.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Formatter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{RecordBatch, RecordBatchReader};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::common::{Constraints, Statistics};
+use datafusion::common::{Constraints, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::sink::{DataSink, DataSinkExec};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 use futures::StreamExt;
 use std::borrow::Cow;
@@ -32,15 +36,59 @@ pub type Writer = Arc<dyn Fn(ForeignReader, bool) -> Result<()> + Send + Sync>;
 /// How many batches the query may be ahead of the writer.
 const WRITE_AHEAD: usize = 2;
 
-/// A table with a writer.
+/// Marks the values of columns that a statement names no values for.
+const LEFT_OUT: &str = "datafusion_ext.left_out";
+
+/// A table with a writer, which is given the columns that a statement names.
 pub struct Writable {
     table: Arc<dyn TableProvider>,
     writer: Writer,
+    /// What the planner puts where a statement names no values, by column.
+    left_out: HashMap<String, Expr>,
+}
+
+/// Where inserted rows go, and SQL texts for columns that a statement leaves out and the writer can't fill.
+pub struct Insertion {
+    pub writer: Writer,
+    pub defaults: BTreeMap<String, String>,
+}
+
+impl Insertion {
+    /// A table whose rows go there. Texts that the engine can't read are left to the writer.
+    pub fn into(self, table: Arc<dyn TableProvider>, state: &SessionState) -> Writable {
+        let mut made = Writable::new(table, self.writer);
+        for (column, sql) in self.defaults {
+            if let Ok(default) = state.create_logical_expr(&sql, &DFSchema::empty()) {
+                made.left_out.insert(column, default);
+            }
+        }
+        made
+    }
 }
 
 impl Writable {
     pub fn new(table: Arc<dyn TableProvider>, writer: Writer) -> Self {
-        Self { table, writer }
+        let mark = FieldMetadata::from(BTreeMap::from([(LEFT_OUT.to_string(), String::new())]));
+        let schema = table.schema();
+        let left_out = schema.fields().iter().filter_map(|field| {
+            let null = ScalarValue::try_from(field.data_type()).ok()?;
+            Some((field.name().clone(), Expr::Literal(null, Some(mark.clone()))))
+        });
+        Self { left_out: left_out.collect(), table, writer }
+    }
+}
+
+/// The columns of a plan that hold given values.
+fn given(input: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    let schema = input.schema();
+    let fields = schema.fields().iter().enumerate();
+    let kept: Vec<_> = fields
+        .filter(|(_, field)| !field.metadata().contains_key(LEFT_OUT))
+        .map(|(at, field)| ProjectionExpr::new(Arc::new(Column::new(field.name(), at)), field.name()))
+        .collect();
+    match kept.len() == schema.fields().len() {
+        true => Ok(input),
+        false => Ok(Arc::new(ProjectionExec::try_new(kept, input)?)),
     }
 }
 
@@ -73,7 +121,7 @@ impl TableProvider for Writable {
     }
 
     fn get_column_default(&self, column: &str) -> Option<&Expr> {
-        self.table.get_column_default(column)
+        self.left_out.get(column)
     }
 
     fn statistics(&self) -> Option<Statistics> {
@@ -111,7 +159,12 @@ impl TableProvider for Writable {
                 return Err(EngineError::new(Code::Unsupported, message).into());
             }
         };
-        let sink = WriterSink { schema: self.schema(), writer: Arc::clone(&self.writer), overwrite };
+        let input = given(input)?;
+        // The writer says of NULL in what column it may not be; the engine would say so of `column1`.
+        let fields = input.schema();
+        let fields = fields.fields().iter().map(|field| Field::clone(field).with_nullable(true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let sink = WriterSink { schema, writer: Arc::clone(&self.writer), overwrite };
         Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))
     }
 }
@@ -227,7 +280,7 @@ impl RecordBatchReader for Arriving {
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::Int64Array;
-    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::arrow::datatypes::DataType;
     use datafusion::datasource::MemTable;
     use datafusion::prelude::SessionContext;
 
@@ -257,6 +310,27 @@ mod tests {
             Ok(())
         });
         assert_eq!(run(writer, INSERT).unwrap()[0].num_rows(), 1);
+    }
+
+    #[test]
+    fn columns_without_given_values_do_not_arrive() {
+        let fields = vec![Field::new("x", DataType::Int64, true), Field::new("y", DataType::Int64, false)];
+        let table = MemTable::try_new(Arc::new(Schema::new(fields)), vec![vec![]]).unwrap();
+        let writer: Writer = Arc::new(|reader, _| {
+            let schema = reader.schema();
+            let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            assert_eq!(names, ["y"]);
+            assert!(schema.field(0).metadata().is_empty());
+            reader.for_each(drop);
+            Ok(())
+        });
+        let context = SessionContext::new();
+        context.register_table("t", Arc::new(Writable::new(Arc::new(table), writer))).unwrap();
+        for rows in ["VALUES (1)", "SELECT 1 UNION ALL SELECT 2", "SELECT 1 WHERE false"] {
+            let query = format!("INSERT INTO t (y) {rows}");
+            let context = context.clone();
+            runtime().unwrap().block_on(async move { context.sql(&query).await?.collect().await }).unwrap();
+        }
     }
 
     #[test]

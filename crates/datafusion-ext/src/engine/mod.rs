@@ -43,7 +43,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 pub use caches::{CacheFill, CacheLimits};
 pub use foreign::ForeignStream;
 pub use functions::{Made, ScanView, TableMaker};
-pub use insert::Writer;
+pub use insert::{Insertion, Writer};
 pub use limits::{Guard, RunLimits};
 pub use output::{OnEnd, ResultReader, guarded, keep_views, without_views};
 pub use prepared::Prepared;
@@ -160,10 +160,15 @@ impl Engine {
     }
 
     /// Register a Delta snapshot under a name; a table of that name is replaced. Rows that are inserted go
-    /// to `writer`.
-    pub fn register_delta(&self, name: &str, scan: Arc<DeltaScan>, writer: Option<Writer>) -> Result<()> {
+    /// to the writer.
+    pub fn register_delta(
+        &self,
+        name: &str,
+        scan: Arc<DeltaScan>,
+        insertion: Option<Insertion>,
+    ) -> Result<()> {
         scan.location().register(&self.context.runtime_env());
-        self.put_written(name, scan, writer)
+        self.put_written(name, scan, insertion)
     }
 
     /// Register columns and rows of a scan under a name.
@@ -182,12 +187,12 @@ impl Engine {
         name: &str,
         scan: Arc<DeltaScan>,
         alignment: &Alignment,
-        writer: Option<Writer>,
+        insertion: Option<Insertion>,
     ) -> Result<()> {
         scan.location().register(&self.context.runtime_env());
         let shown: TableReference = self.resolve(name).into();
         let table = AlignedTable::try_new(&self.context.state(), shown, scan, alignment)?;
-        self.put_written(name, Arc::new(table), writer)
+        self.put_written(name, Arc::new(table), insertion)
     }
 
     /// Register all batches of `reader`, kept in memory.
@@ -331,10 +336,15 @@ impl Engine {
         entries.filter_map(|entry| Some((entry.key, entry.value?))).collect()
     }
 
-    fn put_written(&self, name: &str, table: Arc<dyn TableProvider>, writer: Option<Writer>) -> Result<()> {
-        match writer {
+    fn put_written(
+        &self,
+        name: &str,
+        table: Arc<dyn TableProvider>,
+        insertion: Option<Insertion>,
+    ) -> Result<()> {
+        match insertion {
             None => self.put(name, table),
-            Some(writer) => self.put(name, Arc::new(Writable::new(table, writer))),
+            Some(insertion) => self.put(name, Arc::new(insertion.into(table, &self.context.state()))),
         }
     }
 

@@ -38,8 +38,8 @@ use prost::Message;
 
 use crate::error::{Code, EngineError};
 use crate::scan::{
-    ColumnMapping, DeletionVector, DeltaAdapterFactory, DeltaSource, Storage, WantedRows, require_value,
-    required_column,
+    ColumnMapping, DeletionVector, DeltaAdapterFactory, DeltaSource, Storage, WantedRows, footers,
+    require_value, required_column,
 };
 
 /// Starts the payload of the function that fails where a column has no value; the column's name follows.
@@ -215,6 +215,9 @@ impl ScanNode {
         let columns = parquet.table_schema();
         let mut scan = serialize_file_scan_config(config, codec, converter)?;
         scan.schema = Some(columns.table_schema().as_ref().try_into()?);
+        if let Some(store) = source.shared_store() {
+            scan.object_store_url = store.to_string();
+        }
         Ok(Self {
             scan: Some(scan),
             filter: Some(serialize_maybe_filter(parquet.filter(), codec, converter)?),
@@ -243,7 +246,7 @@ impl ScanNode {
             );
             DataFusionError::from(EngineError::new(Code::PlanBytes, message))
         })?;
-        let footers = environment.cache_manager.get_file_metadata_cache();
+        let footers = footers(&environment, &url);
         let columns = self.columns(scan)?;
         let options: TableParquetOptions = self.options.as_ref().ok_or_else(damaged)?.try_into()?;
         let filter = self.filter.as_ref().and_then(|filter| filter.expr.as_ref());

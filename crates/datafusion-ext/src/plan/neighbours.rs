@@ -31,6 +31,7 @@ use datafusion_proto::logical_plan::{DefaultLogicalExtensionCodec, LogicalExtens
 
 use super::bytes::words;
 use crate::error::{Code, EngineError, Result};
+use crate::scan::imported;
 
 /// Ends a table's payload, before its number.
 const MARK: &[u8; 8] = b"DFXTABLE";
@@ -119,7 +120,7 @@ impl LogicalExtensionCodec for TableHandles {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         buf.extend(MARK);
         buf.extend((tables.len() as u64).to_le_bytes());
-        tables.push(table);
+        tables.push(imported(table));
         Ok(())
     }
 

@@ -14,7 +14,9 @@ use super::prepared::PyPrepared;
 use super::query::PyQuery;
 use super::scan::PyDeltaScan;
 use super::signals::wait;
-use crate::engine::{Allowed, CacheFill, CacheLimits, Engine, ForeignReader, Limits, ScanView};
+use crate::engine::{
+    Allowed, CacheFill, CacheLimits, Engine, ForeignReader, Insertion, Limits, ScanView, guarded,
+};
 use crate::error::{Code, EngineError, Result};
 use crate::scan::Alignment;
 
@@ -54,7 +56,8 @@ impl PyEngine {
         Ok(Self { engine })
     }
 
-    #[pyo3(signature = (name, table, *, schema = None, expressions = None, writer = None))]
+    #[pyo3(signature = (name, table, *, schema = None, expressions = None, writer = None, defaults = None))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn register_delta(
         &self,
         py: Python<'_>,
@@ -63,15 +66,17 @@ impl PyEngine {
         schema: Option<&Bound<'_, PyAny>>,
         expressions: Option<Vec<String>>,
         writer: Option<Py<PyAny>>,
+        defaults: Option<BTreeMap<String, String>>,
     ) -> PyResult<()> {
-        let writer = writer.map(callbacks::writer);
+        let defaults = defaults.unwrap_or_default();
+        let insertion = writer.map(|writer| Insertion { writer: callbacks::writer(writer), defaults });
         let scan = table.scan.clone();
         let Some(schema) = schema else {
-            return self.engine.register_delta(name, scan, writer).into_python(py);
+            return self.engine.register_delta(name, scan, insertion).into_python(py);
         };
         let alignment =
             Alignment { schema: import_schema(schema)?, expressions: expressions.unwrap_or_default() };
-        py.detach(|| self.engine.register_aligned(name, scan, &alignment, writer)).into_python(py)
+        py.detach(|| self.engine.register_aligned(name, scan, &alignment, insertion)).into_python(py)
     }
 
     #[pyo3(signature = (name, table, columns, *, r#where = None))]
@@ -94,7 +99,7 @@ impl PyEngine {
     fn register_batches(&self, name: &str, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = data.py();
         let reader = import_stream(data)?;
-        py.detach(|| self.engine.register_batches(name, reader)).into_python(py)
+        py.detach(|| guarded(|| self.engine.register_batches(name, reader))).into_python(py)
     }
 
     fn register_stream(&self, name: &str, data: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -223,7 +228,10 @@ fn cache_limits(by_name: BTreeMap<String, usize>) -> Result<CacheLimits> {
 
 /// Read the values of parameters.
 pub fn parameters(py: Python<'_>, params: Option<&Bound<'_, PyAny>>) -> PyResult<Option<ParamValues>> {
-    let read = |params| parameter_values(import_stream(params)?).into_python(py);
+    let read = |params| {
+        let reader = import_stream(params)?;
+        guarded(|| parameter_values(reader)).into_python(py)
+    };
     params.map(read).transpose()
 }
 

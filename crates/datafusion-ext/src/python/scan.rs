@@ -14,8 +14,7 @@ use pyo3::types::PyCapsule;
 use super::arrow::{import_schema, import_stream};
 use super::errors::IntoPython;
 use crate::engine::{guarded, runtime};
-use crate::error::{Code, EngineError};
-use crate::scan::{ColumnMapping, DeltaScan, ScanInput, ScanOptions};
+use crate::scan::{ColumnMapping, DeltaScan, ScanInput, ScanOptions, exportable};
 
 /// A pinned Delta snapshot that engines and `datafusion.SessionContext` objects can scan.
 #[pyclass(name = "DeltaScan", module = "datafusion_ext", frozen)]
@@ -114,13 +113,9 @@ impl PyDeltaScan {
         session: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let py = session.py();
-        if !self.scan.location().is_local() {
-            let message = "Only tables on the local file system can be scanned by other contexts";
-            return Err(super::errors::to_python(py, EngineError::new(Code::Unsupported, message)));
-        }
         let codec = logical_codec(session)?;
         let handle = runtime().into_python(py)?.handle().clone();
-        let provider = Arc::clone(&self.scan) as Arc<dyn TableProvider>;
+        let provider = exportable(Arc::clone(&self.scan));
         let exported = FFI_TableProvider::new_with_ffi_codec(provider, true, Some(handle), codec);
         PyCapsule::new_with_value(py, exported, c"datafusion_table_provider")
     }

@@ -1,8 +1,9 @@
 //! Where a table's files are: an object store and a prefix in it.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path as FilePath;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -21,8 +22,10 @@ pub struct Location {
     root: String,
     /// The parts of the root's URL that name its store.
     origin: String,
-    /// What the store is known by: the origin, and what else tells it from others.
+    /// What the store is known by within this process: the origin, and what else tells it from others.
     store_url: ObjectStoreUrl,
+    /// What it is known by in every process, under whatever keys it is read.
+    shared_url: ObjectStoreUrl,
     store: Option<Arc<dyn ObjectStore>>,
     prefix: String,
 }
@@ -48,6 +51,7 @@ impl Location {
             root: absolute.display().to_string(),
             origin: LOCAL.to_string(),
             store_url: ObjectStoreUrl::local_filesystem(),
+            shared_url: ObjectStoreUrl::local_filesystem(),
             store: None,
             prefix: prefix.to_string(),
         })
@@ -62,21 +66,24 @@ impl Location {
             };
             EngineError::new(Code::Storage, format!("Can't open {}: {kind}", without_secrets(url)))
         })?;
-        let store_url = store_name(url, options);
-        let store_url = ObjectStoreUrl::parse(store_url).map_err(|_| bad_root(root))?;
+        let named = |keys| ObjectStoreUrl::parse(store_name(url, options, keys)).map_err(|_| bad_root(root));
         Ok(Self {
             root: without_secrets(url),
             origin: origin(url),
-            store_url,
+            store_url: named(keys_mark(options))?,
+            shared_url: named(None)?,
             store: Some(Arc::from(store)),
             prefix: prefix.to_string(),
         })
     }
 
     /// Make the store known to the environment that will read from it.
+    ///
+    /// Under its shared name, which plans that come as bytes use, the one that was registered last is known.
     pub fn register(&self, environment: &RuntimeEnv) {
         if let Some(store) = &self.store {
             environment.register_object_store(self.store_url.as_ref(), Arc::clone(store));
+            environment.register_object_store(self.shared_url.as_ref(), Arc::clone(store));
         }
     }
 
@@ -91,6 +98,11 @@ impl Location {
 
     pub fn store_url(&self) -> &ObjectStoreUrl {
         &self.store_url
+    }
+
+    /// The store's name for other processes.
+    pub fn shared_url(&self) -> &ObjectStoreUrl {
+        &self.shared_url
     }
 
     /// The store's path of a file that the table names by its whole URL, percent-encoded, or absolute path.
@@ -150,9 +162,9 @@ fn is_azure(url: &Url) -> bool {
     matches!(url.scheme(), "abfs" | "abfss" | "adl" | "az" | "azure") && !url.username().is_empty()
 }
 
-/// A name for a store that tells it from others at the same host: by its container, and by options such as
-/// an endpoint, a region or an account. Secrets don't count: they change, and must not show.
-fn store_name(url: &Url, options: &BTreeMap<String, String>) -> String {
+/// A name for a store that tells it from others at the same host: by its container, by options such as an
+/// endpoint, a region or an account, and by a mark of its keys.
+fn store_name(url: &Url, options: &BTreeMap<String, String>, keys: Option<u64>) -> String {
     let container = match is_azure(url) {
         true => format!("{}.", url.username()),
         false => String::new(),
@@ -167,8 +179,20 @@ fn store_name(url: &Url, options: &BTreeMap<String, String>) -> String {
         true => String::new(),
         false => format!(".{:016x}", checksum(plain.concat().as_bytes())),
     };
+    let keys = keys.map(|mark| format!(".k{mark:016x}")).unwrap_or_default();
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{container}{}{told_apart}{port}", url.scheme(), url.host_str().unwrap_or_default())
+    format!("{}://{container}{}{told_apart}{keys}{port}", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+/// A mark that tells keys from others and nothing of them: it is another one in each process.
+fn keys_mark(options: &BTreeMap<String, String>) -> Option<u64> {
+    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let secrets: BTreeMap<String, &String> = options
+        .iter()
+        .filter(|(key, _)| is_secret(key))
+        .map(|(key, value)| (key.to_lowercase(), value))
+        .collect();
+    (!secrets.is_empty()).then(|| HASHER.hash_one(&secrets))
 }
 
 fn is_secret(key: &str) -> bool {
@@ -216,16 +240,23 @@ mod tests {
     }
 
     #[test]
-    fn stores_are_told_apart_by_container_and_options_and_not_by_secrets() {
-        let store = |root: &str, options: &[(&str, &str)]| {
+    fn stores_are_told_apart_by_container_and_options_and_here_by_secrets_too() {
+        let location = |root: &str, options: &[(&str, &str)]| {
             let options = options.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-            Location::parse(root, &options).unwrap().store_url().as_str().to_string()
+            Location::parse(root, &options).unwrap()
+        };
+        let store = |root: &str, options: &[(&str, &str)]| {
+            let found = location(root, options);
+            (found.store_url().as_str().to_string(), found.shared_url().as_str().to_string())
         };
         let keys = |secret| {
             [("AWS_REGION", "eu-west-1"), ("aws_access_key_id", "key"), ("aws_secret_access_key", secret)]
         };
-        assert_eq!(store("s3://b/t", &keys("hunter2")), store("s3://b/u", &keys("other")));
-        assert!(!store("s3://b/t", &keys("hunter2")).contains("hunter2"));
+        let (one, other) = (store("s3://b/t", &keys("hunter2")), store("s3://b/u", &keys("other")));
+        assert_eq!(one, store("s3://b/u", &keys("hunter2")));
+        assert_ne!(one.0, other.0);
+        assert_eq!(one.1, other.1);
+        assert!(!one.0.contains("hunter2"));
         let region = |region| store("s3://b/t", &[("aws_region", region)]);
         assert_ne!(region("eu-west-1"), region("us-east-1"));
         let azure = |container: &str| {

@@ -29,6 +29,7 @@ use object_store::ObjectMeta;
 
 use super::adapter::DeltaAdapterFactory;
 use super::files::FileList;
+use super::footers::footers;
 use super::index::FileIndex;
 use super::layout::Layout;
 use super::location::Location;
@@ -233,12 +234,14 @@ impl DeltaScan {
         options.global.coerce_int96 = Some("us".to_string());
         options.global.coerce_int96_tz = Some("UTC".to_string());
         let environment = state.runtime_env();
+        self.location.register(environment);
         let store = environment.object_store(self.location.store_url())?;
-        let footers = environment.cache_manager.get_file_metadata_cache();
+        let footers = footers(environment, self.location.store_url());
         let schema = self.layout.scan_schema.clone();
         let source = ParquetSource::new(schema).with_table_parquet_options(options);
         let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
         let source = DeltaSource::new(source, readers, self.mapping, self.pushdown);
+        let source = source.in_store(self.location.shared_url().clone());
         Ok(Arc::new(source.of_files(self.num_files())))
     }
 

@@ -18,6 +18,7 @@ use datafusion::datasource::physical_plan::{
 };
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, IsNullExpr, Literal};
 use datafusion::physical_expr::projection::ProjectionExprs;
@@ -46,6 +47,8 @@ pub struct DeltaSource {
     mapping: ColumnMapping,
     /// How many files the table has, where that is known: plan bytes don't tell.
     table_files: Option<usize>,
+    /// What other processes know the store by, where it has another name here.
+    shared_store: Option<ObjectStoreUrl>,
 }
 
 impl DeltaSource {
@@ -57,7 +60,7 @@ impl DeltaSource {
         pushdown: Option<bool>,
     ) -> Self {
         let inner = source.with_parquet_file_reader_factory(Arc::clone(&readers));
-        Self { inner: Arc::new(inner), readers, mapping, pushdown, table_files: None }
+        Self { inner: Arc::new(inner), readers, mapping, pushdown, table_files: None, shared_store: None }
     }
 
     pub fn mapping(&self) -> ColumnMapping {
@@ -84,8 +87,19 @@ impl DeltaSource {
         self.table_files
     }
 
+    /// Note what other processes know the store by.
+    pub fn in_store(mut self, name: ObjectStoreUrl) -> Self {
+        self.shared_store = Some(name);
+        self
+    }
+
+    pub fn shared_store(&self) -> Option<&ObjectStoreUrl> {
+        self.shared_store.as_ref()
+    }
+
     fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(Self { inner, readers: Arc::clone(&self.readers), ..*self })
+        let (readers, shared_store) = (Arc::clone(&self.readers), self.shared_store.clone());
+        Arc::new(Self { inner, readers, shared_store, ..*self })
     }
 }
 
