@@ -99,8 +99,16 @@ def test_tables_by_name(tmp_path: Path) -> None:
         assert _count(session, "changes('shop.public.orders', 0)") == 10
 
 
+def test_tables_that_a_text_does_not_name_stay(session: Session) -> None:
+    session.register("v", "SELECT id FROM lake.sales.items")
+    # `items` is mentioned, and not the schema in which one lies.
+    query = "SELECT count(*) AS n FROM v JOIN lake.public.orders AS items ON v.id = items.id"
+    assert session.sql(query).to_arrow()["n"].to_pylist() == [10]
+    assert _count(session, "v") == 10
+
+
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     with SessionFactory().open() as session:
-        for source in (tmp_path / "nowhere", "s3://bucket/lake"):
+        for source in (tmp_path / "nowhere", f"file://{tmp_path}/nowhere", 7):
             with pytest.raises(DatasetSourceError):
                 session.register_catalog("lake", source)

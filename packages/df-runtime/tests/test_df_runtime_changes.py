@@ -48,6 +48,7 @@ def test_changes_are_those_that_delta_io_reads(cdf: bool, history: History, data
         expected = bag(changes.to_reader().read_all())
         session.register("t", played.table)
         session.register("changed", changes)
+        assert bag(pa.table(session.context.table("changed"))) == expected
         assert session.resolution("changed").provider == "native"
         assert bag(session.sql("SELECT * FROM changed").to_arrow()) == expected
         assert bag(session.sql(f"SELECT * FROM changes('t', {since}, {until})").to_arrow()) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from delta_io import ConstraintError, Table
+from delta_io import ConstraintError, SchemaMismatchError, Table
 from df_runtime import (
     CancelledError,
     ExecutionError,
@@ -62,6 +63,80 @@ def test_columns_left_out_are_null_and_values_are_cast(session: Session) -> None
     assert rows == [{"id": 7000, "name": None}, {"id": 7001, "name": None}]
 
 
+def _filled(tmp_path: Path, session: Session) -> Table:
+    """Register a table whose columns are filled in all the ways there are."""
+    spec = TableSpec(
+        "filled",
+        [
+            ColumnSpec("id", "long", nullable=False),
+            ColumnSpec("status", "string", nullable=False, default="new"),
+            ColumnSpec("tries", "integer", default=3),
+            ColumnSpec("note", "string"),
+            ColumnSpec("day", "date", generated="CAST(at AS DATE)"),
+            ColumnSpec("at", "timestamp"),
+        ],
+    )
+    table = Table.create(str(tmp_path / "filled"), spec)
+    session.register("filled", table)
+    return table
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "VALUES (1, '2026-03-04T05:06:07Z')",
+        "SELECT id + 1, TIMESTAMP '2026-03-04T05:06:07Z' FROM t ORDER BY id LIMIT 1",
+        "SELECT 1, '2026-03-04T05:06:07Z' UNION SELECT 1, '2026-03-04T05:06:07Z'",
+    ],
+)
+def test_columns_left_out_are_filled(session: Session, tmp_path: Path, rows: str) -> None:
+    table = _filled(tmp_path, session)
+    session.sql(f"INSERT INTO filled (id, at) {rows}", policy=TRUSTED).to_arrow()
+    found = table.snapshot().to_reader().read_all().to_pylist()
+    at = dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.UTC)
+    expected = {"id": 1, "status": "new", "tries": 3, "note": None, "day": at.date(), "at": at}
+    assert found == [expected]
+
+
+def test_a_null_that_is_given_is_no_default(session: Session, tmp_path: Path) -> None:
+    _filled(tmp_path, session)
+    session.sql("INSERT INTO filled (id, tries) VALUES (1, NULL)", policy=TRUSTED).to_arrow()
+    found = session.sql("SELECT status, tries FROM filled").to_arrow().to_pylist()
+    assert found == [{"status": "new", "tries": None}]
+    with pytest.raises(ConstraintError, match="'status' may not be null"):
+        session.sql("INSERT INTO filled (id, status) SELECT 1, NULL", policy=TRUSTED).to_arrow()
+
+
+def test_a_required_column_that_is_left_out_is_named(session: Session, tmp_path: Path) -> None:
+    table = _filled(tmp_path, session)
+    with pytest.raises(SchemaMismatchError, match="no column 'id'"):
+        session.sql("INSERT INTO filled (note) VALUES ('x')", policy=TRUSTED).to_arrow()
+    assert table.snapshot().version == 0
+
+
+def test_defaults_that_are_computed_are_computed(session: Session, tmp_path: Path) -> None:
+    columns = [
+        ColumnSpec("id", "long"),
+        ColumnSpec("day", "date", nullable=False, default={"sql": "current_date()"}),
+    ]
+    table = Table.create(str(tmp_path / "dated"), TableSpec("dated", columns))
+    session.register("dated", table)
+    before = dt.datetime.now(dt.UTC).date()
+    session.sql("INSERT INTO dated (id) VALUES (1), (2)", policy=TRUSTED).to_arrow()
+    after = dt.datetime.now(dt.UTC).date()
+    days = table.snapshot().to_reader().read_all()["day"].to_pylist()
+    assert len(days) == 2
+    assert {before, after}.issuperset(days)
+
+
+def test_prepared_inserts_fill_too(session: Session, tmp_path: Path) -> None:
+    table = _filled(tmp_path, session)
+    insert = session.prepare("put", "INSERT INTO filled (id) SELECT $id", policy=TRUSTED)
+    insert.execute({"id": 5}).to_arrow()
+    found = table.snapshot().to_reader().read_all().select(["id", "status", "tries", "day"]).to_pylist()
+    assert found == [{"id": 5, "status": "new", "tries": 3, "day": None}]
+
+
 def test_overwrite_replaces_all_rows(session: Session) -> None:
     overwrite = "INSERT OVERWRITE t SELECT value, 'n' FROM generate_series(1, 50000) AS g(value)"
     assert session.sql(overwrite, policy=TRUSTED).to_arrow().to_pylist() == [{"count": 50000}]
@@ -83,13 +158,18 @@ def test_pinned_versions_are_refused(session: Session, table: Table) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "error"), [("(2000000, 'b')", ConstraintError), ("(NULL, 'b')", ExecutionError)]
+    ("rows", "error", "said"),
+    [
+        ("VALUES (2000000, 'b')", ConstraintError, "2000000"),
+        ("SELECT NULL, 'b'", ConstraintError, "column 'id' may not be null"),
+        ("VALUES (NULL, 'b')", ExecutionError, "non-nullable"),
+    ],
 )
 def test_violations_keep_their_error(
-    session: Session, table: Table, values: str, error: type[Exception]
+    session: Session, table: Table, rows: str, error: type[Exception], said: str
 ) -> None:
-    with pytest.raises(error):
-        session.sql(f"INSERT INTO t VALUES {values}", policy=TRUSTED).to_arrow()
+    with pytest.raises(error, match=said):
+        session.sql(f"INSERT INTO t {rows}", policy=TRUSTED).to_arrow()
     assert table.snapshot().version == 1
 
 

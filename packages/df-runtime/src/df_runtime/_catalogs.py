@@ -1,13 +1,13 @@
-"""Catalogs over folders of Delta tables, whose tables are opened when a query names them."""
+"""Catalogs over folders of Delta tables, whose tables are looked for and opened when a query names them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from delta_io import Table
+from delta_io import Table, list_folders
 from df_runtime._arguments import expect
 from df_runtime._names import TableName
 from df_runtime.datasets import DatasetSource
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datafusion_ext import Engine
     from df_runtime._registry import Registry
 
+Wanted: TypeAlias = Callable[[str], bool]
 CatalogSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, DatasetSource]"
 _LOG = "_delta_log"
 
@@ -24,21 +25,41 @@ _LOG = "_delta_log"
 class FolderCatalog:
     """The Delta tables in a folder: those below it in the default schema, those a level deeper by folder."""
 
-    def __init__(self, catalog: str, schema: str, root: Path) -> None:
+    def __init__(self, catalog: str, schema: str, root: str, options: Mapping[str, str] | None) -> None:
         self.catalog = catalog
         self._schema = schema
         self._root = root
+        self._options = options
 
-    def tables(self) -> dict[TableName, DatasetSource]:
-        """List what there is at this moment, without opening it."""
+    def tables(self, wanted: Wanted) -> dict[TableName, DatasetSource]:
+        """List what there is at this moment of what a text may name, without opening it."""
         found: dict[TableName, DatasetSource] = {}
-        for folder in _folders(self._root):
-            if _is_table(folder):
-                found[TableName(self.catalog, self._schema, folder.name)] = folder
+        for folder, uri in self._folders(self._root):
+            named = wanted(folder)
+            if named and self._is_table(uri):
+                found[TableName(self.catalog, self._schema, folder)] = self._table(uri)
                 continue
-            for table in filter(_is_table, _folders(folder)):
-                found[TableName(self.catalog, folder.name, table.name)] = table
+            # A schema that is the default one need not be named.
+            if not named and folder != self._schema:
+                continue
+            for table, place in self._folders(uri):
+                if wanted(table) and self._is_table(place):
+                    found[TableName(self.catalog, folder, table)] = self._table(place)
         return found
+
+    def _folders(self, uri: str) -> Iterable[tuple[str, str]]:
+        if "://" in self._root:
+            return list_folders(uri, storage_options=self._options).items()
+        return [(folder.name, str(folder)) for folder in _local_folders(Path(uri))]
+
+    def _is_table(self, uri: str) -> bool:
+        if "://" in self._root:
+            return Table.exists(uri, storage_options=self._options)
+        return (Path(uri) / _LOG).is_dir()
+
+    def _table(self, uri: str) -> DatasetSource:
+        remote = "://" in self._root or self._options is not None
+        return Table(uri, storage_options=self._options) if remote else Path(uri)
 
 
 class NamedCatalog:
@@ -48,9 +69,9 @@ class NamedCatalog:
         self.catalog = catalog
         self._tables = dict(tables)
 
-    def tables(self) -> dict[TableName, DatasetSource]:
-        """List the tables."""
-        return dict(self._tables)
+    def tables(self, wanted: Wanted) -> dict[TableName, DatasetSource]:
+        """List the tables that a text may name."""
+        return {name: source for name, source in self._tables.items() if wanted(name.table)}
 
 
 Catalog: TypeAlias = "FolderCatalog | NamedCatalog"
@@ -71,12 +92,12 @@ def open_catalog(
     if not isinstance(source, (str, os.PathLike)):
         raise DatasetSourceError(f"A {type(source).__name__} is no folder of tables, nor tables by name.")
     text = os.fspath(source).removeprefix("file://")
-    if "://" in text or not Path(text).is_dir():
-        raise DatasetSourceError(
-            f"{text!r} is no folder on this machine. Give the tables of another store by name: "
-            '`{"orders": "s3://…"}`.'
-        )
-    return FolderCatalog(example.catalog, default, Path(text))
+    if "://" in text:
+        text = text.rstrip("/")
+        list_folders(text, storage_options=storage_options)  # fails where the store can't be reached
+    elif not Path(text).is_dir():
+        raise DatasetSourceError(f"{text!r} is no folder on this machine.")
+    return FolderCatalog(example.catalog, default, text, storage_options)
 
 
 def _opened(source: DatasetSource, storage_options: Mapping[str, str] | None) -> DatasetSource:
@@ -85,15 +106,11 @@ def _opened(source: DatasetSource, storage_options: Mapping[str, str] | None) ->
     return Table(os.fspath(source), storage_options=storage_options)
 
 
-def _folders(root: Path) -> Iterator[Path]:
+def _local_folders(root: Path) -> Iterator[Path]:
     with os.scandir(root) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
             if entry.is_dir() and not entry.name.startswith((".", "_")):
                 yield Path(entry.path)
-
-
-def _is_table(folder: Path) -> bool:
-    return (folder / _LOG).is_dir()
 
 
 class Catalogs:
@@ -110,7 +127,7 @@ class Catalogs:
         """Make the Delta tables of a folder, or tables by name, a catalog.
 
         Tables are opened when a query names them, and followed like those of `register`; folders that come or
-        go are noticed by the next query that names the catalog. A table that is a folder below `source` is
+        go are noticed by the next query that names them. A table that is a folder below `source` is
         `name.<default schema>.<folder>`, one that is two below is `name.<folder>.<folder>`; names of folders
         are taken as they are, so those that are not lower case need quotes. `information_schema` lists all.
 
@@ -119,20 +136,23 @@ class Catalogs:
         name : str
             Name of the catalog, read as SQL reads it.
         source : str, PathLike or mapping
-            A folder on this machine, or sources by `table` or `schema.table`.
+            A folder, on this machine or in any store that tables can be in, or sources by `table` or
+            `schema.table`.
         storage_options : mapping of str to str, optional
-            Options of URIs in a mapping.
+            Options of the folder's store, or of URIs in a mapping.
 
         Raises
         ------
         DatasetSourceError
-            There is no such folder.
+            There is no such folder on this machine.
+        delta_io.StorageError
+            The folder's store can't be reached.
 
         Examples
         --------
         >>> import tempfile
         >>> import pyarrow as pa
-        >>> from delta_io import Table
+        >>> from delta_io import Table, list_folders
         >>> from df_runtime import SessionFactory
         >>> from schema_spec import ColumnSpec, TableSpec
         >>> lake = tempfile.mkdtemp()

@@ -104,9 +104,12 @@ class ChangesDataset(Dataset):
         engine.register_scan_view(name.quoted(), scan, columns, where=condition)
 
     def attach_context(self, context: SessionContext, name: TableName) -> None:
-        ArrowDataset(self.changes, self.changes.to_reader().read_all(), "changes").attach_context(
-            context, name
-        )
+        scan, columns, condition = self.view
+        rows = context.read_table(scan)
+        if condition is not None:
+            rows = rows.filter(rows.parse_sql_expr(condition))
+        shown = rows.select(*(rows.parse_sql_expr(column) for column in columns))
+        context.register_view(name.quoted(), shown)
 
     def identity(self, name: TableName) -> DatasetIdentity:
         return DatasetIdentity(name=name.quoted(), kind="changes", uri=self._uri)
@@ -161,7 +164,7 @@ class TableFunctions:
     def files(self, *arguments: object) -> pa.Table:
         """List the live files of a table with what the log says of them."""
         name, *_ = _checked("delta_files(table)", arguments, most=1)
-        return self._dataset(name).snapshot.add_actions().combine_chunks()
+        return self._dataset(name).snapshot.add_actions()
 
     def history(self, *arguments: object) -> pa.Table:
         """List the commits of a table up to the version that the query reads, the newest first."""

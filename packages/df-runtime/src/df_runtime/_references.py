@@ -44,12 +44,12 @@ def table_references(
 def mentioned(query: str, known: Iterable[TableName]) -> frozenset[TableName]:
     """Find the known tables whose name occurs anywhere in the text: all that it names, and perhaps more."""
     text = Text(query)
-    return frozenset(name for name in known if text.mentions(needle(name)))
+    return frozenset(name for name in known if text.mentions(needle(name.table)))
 
 
-def needle(name: TableName) -> str:
-    """Return what any mention of the table contains, in lower case."""
-    return name.table.lower().replace('"', '""')
+def needle(name: str) -> str:
+    """Return what any mention of a table, or schema, contains, in lower case."""
+    return name.lower().replace('"', '""')
 
 
 class Text:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 
@@ -28,7 +28,7 @@ class _Entry:
 
     def __init__(self, name: TableName, dataset: Dataset, ticket: int) -> None:
         self.dataset = dataset
-        self.needle = needle(name)
+        self.needle = needle(name.table)
         self.stale = False
         self.ticket = ticket
 
@@ -142,20 +142,27 @@ class Registry:
         text = None if query is None else Text(query)
         shows_all = text is None or text.mentions("information_schema") or text.mentions("show")
         default = self._profile.catalog
+
+        def wanted(name: str) -> bool:
+            return shows_all or text is None or text.mentions(needle(name))
+
         for catalog in list(self._catalogs.values()):
             named = shows_all or catalog.catalog == default
             if not named and text is not None and not text.mentions(catalog.catalog.lower()):
                 continue
-            tables = catalog.tables()
+            tables = catalog.tables(wanted)
             for name, source in tables.items():
-                if name not in self._entries and (
-                    shows_all or (text is not None and text.mentions(needle(name)))
-                ):
+                if name not in self._entries:
                     self._bind_found(name, source, required=not shows_all)
-            gone = [name for name in self._found if name.catalog == catalog.catalog and name not in tables]
-            for name in gone:
-                self._found.discard(name)
-                self.remove(name.quoted())
+            # Tables of a schema that the text leaves out were not looked for.
+            schemas = {each.schema for each in self._found if wanted(each.schema)} | {self._profile.schema}
+            missing = [each for each in self._found - tables.keys() if each.catalog == catalog.catalog]
+            self._forget(each for each in missing if each.schema in schemas and wanted(each.table))
+
+    def _forget(self, gone: Iterable[TableName]) -> None:
+        for name in list(gone):
+            self._found.discard(name)
+            self.remove(name.quoted())
 
     def _bind_found(self, name: TableName, source: object, *, required: bool) -> None:
         ticket = next(self._tickets)

@@ -30,7 +30,7 @@ from df_runtime.datasets import (
     DatasetSource,
 )
 from df_runtime.errors import DatasetSourceError, DatasetUnsupportedError
-from schema_spec import EvolutionPolicy
+from schema_spec import EvolutionPolicy, SqlExpression
 
 if TYPE_CHECKING:
     from datafusion import SessionContext
@@ -132,7 +132,9 @@ class DeltaDataset(Dataset):
 
     def attach(self, engine: Engine, name: TableName) -> None:
         if self.shown is None:
-            engine.register_delta(name.quoted(), self.scan, writer=self._writer())
+            engine.register_delta(
+                name.quoted(), self.scan, writer=self._writer(), defaults=self._computed_defaults()
+            )
         else:
             shown = self.shown
             engine.register_delta(
@@ -141,6 +143,7 @@ class DeltaDataset(Dataset):
                 schema=shown.schema,
                 expressions=shown.expressions,
                 writer=self._writer(),
+                defaults=self._computed_defaults(),
             )
 
     def _writer(self) -> Callable[[ArrowStreamExportable, bool], None] | None:
@@ -154,6 +157,11 @@ class DeltaDataset(Dataset):
             table.write(pa.RecordBatchReader.from_stream(rows), mode=mode)
 
         return write
+
+    def _computed_defaults(self) -> dict[str, str]:
+        """Return the defaults that it takes an engine to compute; the others are the write path's own."""
+        columns = self.spec.columns
+        return {each.name: each.default.sql for each in columns if isinstance(each.default, SqlExpression)}
 
     def attach_context(self, context: SessionContext, name: TableName) -> None:
         if self.shown is None:
@@ -405,9 +413,7 @@ def native_scan(snapshot: Snapshot, config: ScanConfig | None = None) -> DeltaSc
         return DeltaScan(
             snapshot.uri,
             snapshot.schema,
-            # Columns of other chunks than their neighbours reach the engine as structs with an offset, which
-            # its import of nested ones takes for damaged.
-            snapshot.add_actions().combine_chunks(),
+            snapshot.add_actions(),
             partition_columns=snapshot.partition_by,
             column_mapping=snapshot.column_mapping,
             storage_options=dict(snapshot.storage_options),
