@@ -55,7 +55,7 @@ pub struct Insertion {
 
 impl Insertion {
     /// A table whose rows go there. Texts that the engine can't read are left to the writer.
-    pub fn into(self, table: Arc<dyn TableProvider>, state: &SessionState) -> Writable {
+    pub fn into_table(self, table: Arc<dyn TableProvider>, state: &SessionState) -> Writable {
         let mut made = Writable::new(table, self.writer);
         for (column, sql) in self.defaults {
             if let Ok(default) = state.create_logical_expr(&sql, &DFSchema::empty()) {

@@ -56,7 +56,6 @@ pub use tree::PlanNode;
 
 use functions::CallerFunction;
 use information_schema::InformationSchema;
-use insert::Writable;
 
 use self::nested::with_null_fields;
 use crate::error::{Code, EngineError, Result};
@@ -344,7 +343,7 @@ impl Engine {
     ) -> Result<()> {
         match insertion {
             None => self.put(name, table),
-            Some(insertion) => self.put(name, Arc::new(insertion.into(table, &self.context.state()))),
+            Some(insertion) => self.put(name, Arc::new(insertion.into_table(table, &self.context.state()))),
         }
     }
 

@@ -112,10 +112,6 @@ impl ExecutionPlan for InStore {
         Ok(self)
     }
 
-    fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
-        self.input.partition_statistics(partition)
-    }
-
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         self.location.register(&context.runtime_env());
         self.input.execute(partition, context)
