@@ -23,6 +23,10 @@ GUARDED = frozenset(
         ("df_runtime/_substrait.py", "_produced"),
         ("df_runtime/_resolve.py", "attach"),
         ("df_runtime/_resolve.py", "attach_context"),
+        (
+            "df_runtime/_changes.py",
+            "attach_context",
+        ),  # a DataFrame; its condition is one that delta-io has parsed
     }
 )
 
