@@ -9,7 +9,14 @@ import pyarrow as pa
 import pytest
 
 from delta_io import Table
-from df_runtime import MetadataOffError, Observability, RuntimeProfile, Session, SessionFactory
+from df_runtime import (
+    MetadataOffError,
+    Observability,
+    ParameterError,
+    RuntimeProfile,
+    Session,
+    SessionFactory,
+)
 from schema_spec import ColumnSpec, SqlExpression, TableSpec
 
 SPEC = TableSpec(
@@ -154,6 +161,40 @@ def test_caches_fill_after_a_scan(orders: Session):
     assert used["file_metadata"]["hits"] > full["file_metadata"]["hits"]
 
 
+def test_caches_are_a_table_of_sql(orders: Session):
+    query = "SELECT * FROM session_caches() WHERE cache = 'file_metadata'"
+    (empty,) = rows(orders, query)
+    orders.sql("SELECT sum(amount) FROM sales.orders").to_arrow()
+    (full,) = rows(orders, query)
+
+    assert (empty["entries"], full["entries"]) == (0, 1)
+    assert 0 < full["bytes"] <= full["limit_bytes"]
+    assert {row["cache"] for row in rows(orders, "SELECT cache FROM session_caches()")} == {
+        "file_metadata",
+        "file_statistics",
+        "list_files",
+    }
+    with pytest.raises(ParameterError, match="without arguments"):
+        orders.sql("SELECT * FROM session_caches('x')")
+
+
+def test_the_plan_cache_is_among_them():
+    class Shelf:
+        def take(self, inputs):
+            return None
+
+        def keep(self, inputs, plan, *, size_bytes):
+            raise AssertionError("what is of its moment is not kept")
+
+        def stats(self):
+            return {"entries": 3, "hits": 2}
+
+    with SessionFactory(plan_cache=Shelf()).open() as session:
+        (plans,) = rows(session, "SELECT * FROM session_caches() WHERE cache = 'plans'")
+
+    assert (plans["entries"], plans["hits"], plans["misses"]) == (3, 2, None)
+
+
 def test_an_ephemeral_session_fills_no_caches(tmp_path: Path):
     table = Table.create(tmp_path / "t", TableSpec("t", [ColumnSpec("id", "long")]))
     table.write(pa.table({"id": [1]}))
@@ -201,6 +242,7 @@ def test_artifacts_are_kept_in_a_delta_table(tmp_path: Path):
         ("plan", "logical"),
         ("plan", "optimized"),
         ("plan", "physical"),
+        ("plan", "substrait"),
         ("run", "envelope"),
     ]
     assert {row["kind"] for row in of_run} == {"plan", "run"}

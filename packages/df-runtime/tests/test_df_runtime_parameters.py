@@ -80,3 +80,32 @@ def test_wrong_parameters_are_refused(session, query, params, finding):
 )
 def test_a_dollar_elsewhere_is_no_parameter(session, query):
     assert session.sql(query).to_arrow().num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "params"),
+    [
+        ("SELECT sum(x) AS a,\n  sum($a) AS b FROM t", {"a": None}),
+        ("SELECT x,\n  sum($a) FROM t WHERE x > CAST($b AS BIGINT) GROUP BY x", {"a": None, "b": None}),
+        ("SELECT x,\n  unnest($a) FROM t", {"a": []}),
+    ],
+)
+def test_a_value_without_a_type_is_told_with_its_place(session, query, params):
+    session.register("t", pa.table({"x": [1]}))
+
+    with pytest.raises(ParameterError, match="the type of \\$a, at line 2") as caught:
+        session.sql(query, params=params)
+
+    assert caught.value.line == 2
+    assert "CAST($a AS BIGINT)" in str(caught.value)
+    assert "pyarrow.scalar" in str(caught.value)
+
+
+def test_a_parameter_without_a_type_is_told_when_a_statement_is_prepared(session):
+    session.register("t", pa.table({"x": [1]}))
+
+    with pytest.raises(ParameterError, match="the type of \\$1, at line 1, column 12"):
+        session.prepare("p", "SELECT sum($1) FROM t WHERE x > CAST($2 AS BIGINT)")
+
+    prepared = session.prepare("p", "SELECT sum(CAST($1 AS BIGINT)) AS s FROM t WHERE x < CAST($2 AS BIGINT)")
+    assert prepared.execute([5, 2]).to_arrow().to_pylist() == [{"s": 5}]

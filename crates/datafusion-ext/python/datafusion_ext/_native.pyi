@@ -40,6 +40,12 @@ class _Run(TypedDict):
     error_code: str | None
     metrics: dict[str, int]
 
+class _Routine(TypedDict):
+    name: str
+    kind: str
+    volatility: str | None
+    built_in: bool
+
 _TableOfFunction: TypeAlias = _ArrowStream | tuple[DeltaScan, list[str], str | None]
 
 @final
@@ -117,6 +123,23 @@ class Engine:
 
         It is called while a query is planned, on a thread of the engine, with texts, whole numbers and None,
         and returns rows, or what `register_scan_view` takes.
+        """
+    def register_function(
+        self,
+        name: str,
+        kind: str,
+        call: Callable[[_ArrowStream], _ArrowStream],
+        *,
+        arguments: _ArrowSchema,
+        returns: _ArrowSchema,
+        volatility: str,
+    ) -> None:
+        """Make a function of the caller one of SQL's, in place of one of its name.
+
+        It is called while a query runs, on threads of the engine, with a column for each of `arguments`, and
+        returns one column of the type that `returns` has. A ``scalar`` gets some rows and returns as many
+        values, a ``window`` all rows of a partition in their order and returns as many, an ``aggregate`` all
+        rows of a group and returns one value. `volatility` is ``immutable``, ``stable`` or ``volatile``.
         """
     def register_batches(self, name: str, data: _ArrowStream) -> None:
         """Register all batches of `data`, kept in memory without copying."""
@@ -241,6 +264,10 @@ class Engine:
         """
     def functions(self) -> list[str]:
         """Return the names of all functions that SQL can call, sorted."""
+    def routines(self) -> list[_Routine]:
+        """Return all functions under each of their names, sorted: where they can be called, their volatility,
+        and whether DataFusion brings them along.
+        """
     def remove_functions(self, names: Sequence[str]) -> None:
         """Forget functions, so that no text can call them; ``engine-function-unknown`` if there is none."""
     def caches(self) -> dict[str, dict[str, int]]:
@@ -285,8 +312,8 @@ class Query:
         """Return the ``logical``, ``optimized`` and ``physical`` plan as text and as trees.
 
         A tree lists its operators, parents first, by position. The physical one has the figures of the latest
-        run. With `analyze` the query is run for them, and ``analyzed`` is the text with what each operator
-        did.
+        run. With `analyze` the query is run for them, as any other run is: watched, within its limits, until it
+        is cancelled. Then ``analyzed`` is the text with what each operator did.
         """
     @property
     def last_run(self) -> _Run | None:

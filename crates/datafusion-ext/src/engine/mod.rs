@@ -1,6 +1,7 @@
 //! The engine: one DataFusion context with its settings, tables and limits.
 
 mod caches;
+mod callers;
 mod foreign;
 mod functions;
 mod information_schema;
@@ -14,6 +15,7 @@ mod planted;
 mod prepared;
 mod progress;
 mod query;
+mod routines;
 mod runtime;
 mod statement;
 mod tables;
@@ -41,6 +43,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 pub use caches::{CacheFill, CacheLimits};
+pub use callers::{Call, CallKind, Caller};
 pub use foreign::ForeignStream;
 pub use functions::{Made, ScanView, TableMaker};
 pub use insert::{Insertion, Writer};
@@ -48,12 +51,14 @@ pub use limits::{Guard, RunLimits};
 pub use output::{OnEnd, ResultReader, guarded, keep_views, without_views};
 pub use prepared::Prepared;
 pub use progress::{Outcome, Progress, SharedProgress};
-pub use query::{Explanation, Query, Running};
+pub use query::{Analyzed, Explanation, Query, Running};
+pub use routines::Routine;
 pub use runtime::{Interrupt, NeverInterrupted, run, runtime};
 pub use statement::Allowed;
 pub use tables::{ForeignReader, Opener};
 pub use tree::PlanNode;
 
+use callers::{CallerAggregate, CallerScalar, CallerWindow};
 use functions::CallerFunction;
 use information_schema::InformationSchema;
 
@@ -168,6 +173,16 @@ impl Engine {
     ) -> Result<()> {
         scan.location().register(&self.context.runtime_env());
         self.put_written(name, scan, insertion)
+    }
+
+    /// Make a function of the caller one of SQL's.
+    pub fn register_function(&self, kind: CallKind, caller: Caller) {
+        let caller = Arc::new(caller);
+        match kind {
+            CallKind::Scalar => self.context.register_udf(CallerScalar(caller).into()),
+            CallKind::Aggregate => self.context.register_udaf(CallerAggregate(caller).into()),
+            CallKind::Window => self.context.register_udwf(CallerWindow(caller).into()),
+        }
     }
 
     /// Register columns and rows of a scan under a name.
@@ -326,6 +341,11 @@ impl Engine {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// All functions that SQL can call, with what no signature says.
+    pub fn routines(&self) -> Vec<Routine> {
+        routines::routines(&self.context.state())
     }
 
     /// All settings that have a value.

@@ -13,7 +13,6 @@ use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::TryStreamExt;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::metrics::Run;
@@ -31,8 +30,6 @@ pub struct Explanation {
     pub logical: String,
     pub optimized: String,
     pub physical: String,
-    /// The physical plan with what each operator did, if the query was run for it.
-    pub analyzed: Option<String>,
     pub logical_tree: Vec<PlanNode>,
     pub optimized_tree: Vec<PlanNode>,
     pub physical_tree: Vec<PlanNode>,
@@ -43,6 +40,16 @@ pub struct Running {
     pub stream: SendableRecordBatchStream,
     pub progress: SharedProgress,
     pub run: Run,
+}
+
+/// A plan that was run once, and holds what its operators have gathered.
+pub struct Analyzed(Arc<dyn ExecutionPlan>);
+
+impl Analyzed {
+    /// The plan as text, with what each operator did.
+    pub fn text(&self) -> String {
+        DisplayableExecutionPlan::with_metrics(self.0.as_ref()).indent(true).to_string()
+    }
 }
 
 /// A plan that is run again and again keeps the figures of all its runs in its scans; after so many it is
@@ -176,22 +183,16 @@ impl Query {
         self.last_run.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Describe the plans. Figures are those of the latest run, if there was one; with `analyze`, the query is
-    /// run for them and its rows are discarded. Of a plan that came as bytes, the logical ones are known as
-    /// text alone.
-    pub async fn explain(&self, analyze: bool) -> Result<Explanation> {
-        let (run, analyzed) = match (analyze, self.last_run()) {
-            (false, Some(run)) => (run, None),
-            (false, None) => (Run::new(self.runnable().await?.0), None),
-            (true, _) => self.analyze().await.map(|(run, text)| (run, Some(text)))?,
+    /// Describe the plans. Figures are those of the latest run, if there was one. Of a plan that came as bytes,
+    /// the logical ones are known as text alone.
+    pub async fn explain(&self) -> Result<Explanation> {
+        let run = match self.last_run() {
+            Some(run) => run,
+            None => Run::new(self.runnable().await?.0),
         };
         let record = run.record();
-        let mut explanation = Explanation {
-            physical: record.text,
-            analyzed,
-            physical_tree: record.tree,
-            ..Explanation::default()
-        };
+        let mut explanation =
+            Explanation { physical: record.text, physical_tree: record.tree, ..Explanation::default() };
         self.explain_logical(&mut explanation)?;
         Ok(explanation)
     }
@@ -220,17 +221,14 @@ impl Query {
         }
     }
 
-    /// Run the query, discard its rows, and write the plan with its figures as text.
-    async fn analyze(&self) -> Result<(Run, String)> {
-        // A plan that was kept would show in its text what it did in other runs as well.
+    /// Start a run of a plan that shows no figures of other runs, as one that was kept would.
+    pub async fn execute_anew(&self) -> Result<(Running, Analyzed)> {
+        let asked = Instant::now();
         let plan = self.linked(self.made().await?)?;
+        let progress = SharedProgress::new(asked.elapsed());
         let run = self.start(&plan);
-        let rows = execute_stream(Arc::clone(&plan), self.state.task_ctx())?;
-        let outcome = rows.try_for_each(|_| async { Ok(()) }).await;
-        let text = DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(true).to_string();
-        run.end();
-        outcome?;
-        Ok((run, text))
+        let stream = execute_stream(Arc::clone(&plan), self.state.task_ctx())?;
+        Ok((Running { stream, progress, run }, Analyzed(plan)))
     }
 
     /// The plan, and how long it took to make, which is nothing where it was kept.

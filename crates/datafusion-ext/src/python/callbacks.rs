@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use datafusion::arrow::array::{ArrayRef, RecordBatchIterator};
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -11,7 +13,8 @@ use pyo3::types::{PyCapsule, PyTuple};
 use super::arrow::{export_reader, import_stream};
 use super::errors::from_python;
 use super::scan::PyDeltaScan;
-use crate::engine::{ForeignReader, Made, Opener, ScanView, TableMaker, Writer};
+use crate::engine::{Call, ForeignReader, Made, Opener, ScanView, TableMaker, Writer};
+use crate::error::{Code, EngineError, Result};
 
 /// Call a function for a stream.
 pub fn opener(open: Py<PyAny>) -> Opener {
@@ -32,6 +35,30 @@ pub fn writer(write: Py<PyAny>) -> Writer {
             written.map(drop).map_err(|raised| from_python(py, raised))
         })
     })
+}
+
+/// Call a function with rows for one column.
+pub fn call(function: Py<PyAny>) -> Call {
+    Arc::new(move |rows| {
+        let schema = rows.schema();
+        let reader: ForeignReader = Box::new(RecordBatchIterator::new([Ok(rows)], schema));
+        Python::attach(|py| {
+            let rows = PyRows { reader: Mutex::new(Some(reader)) };
+            let returned = function.bind(py).call1((rows,)).and_then(|returned| import_stream(&returned));
+            let column = returned.map_err(|raised| from_python(py, raised))?;
+            py.detach(|| one_column(column))
+        })
+    })
+}
+
+fn one_column(reader: ForeignReader) -> Result<ArrayRef> {
+    let schema = reader.schema();
+    let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
+    let rows = concat_batches(&schema, &batches)?;
+    match rows.columns() {
+        [column] => Ok(Arc::clone(column)),
+        _ => Err(EngineError::new(Code::Callback, "A function must return one column")),
+    }
 }
 
 /// Call a function for a table.

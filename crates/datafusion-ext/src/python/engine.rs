@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::logical_expr::Volatility;
 use pyo3::prelude::*;
 
 use super::arrow::{PyArrowSchema, import_schema, import_stream};
@@ -15,7 +16,8 @@ use super::query::PyQuery;
 use super::scan::PyDeltaScan;
 use super::signals::wait;
 use crate::engine::{
-    Allowed, CacheFill, CacheLimits, Engine, ForeignReader, Insertion, Limits, ScanView, guarded,
+    Allowed, CacheFill, CacheLimits, CallKind, Caller, Engine, ForeignReader, Insertion, Limits, Routine, ScanView,
+    guarded,
 };
 use crate::error::{Code, EngineError, Result};
 use crate::scan::Alignment;
@@ -94,6 +96,28 @@ impl PyEngine {
 
     fn register_table_function(&self, name: &str, make: Py<PyAny>) {
         self.engine.register_table_function(name, callbacks::table_maker(make));
+    }
+
+    #[pyo3(signature = (name, kind, call, *, arguments, returns, volatility))]
+    #[expect(clippy::too_many_arguments, reason = "named arguments of a Python function")]
+    fn register_function(
+        &self,
+        py: Python<'_>,
+        name: String,
+        kind: &str,
+        call: Py<PyAny>,
+        arguments: &Bound<'_, PyAny>,
+        returns: &Bound<'_, PyAny>,
+        volatility: &str,
+    ) -> PyResult<()> {
+        let kind = call_kind(kind).into_python(py)?;
+        let volatility = volatility_of(volatility).into_python(py)?;
+        let (arguments, returns) = (import_schema(arguments)?, import_schema(returns)?);
+        let one = || EngineError::new(Code::Settings, "A function returns one column");
+        let returns = returns.fields().first().ok_or_else(one).into_python(py)?.data_type().clone();
+        let caller = Caller::new(name, arguments, returns, volatility, callbacks::call(call));
+        self.engine.register_function(kind, caller);
+        Ok(())
     }
 
     fn register_batches(&self, name: &str, data: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -191,6 +215,16 @@ impl PyEngine {
         self.engine.functions()
     }
 
+    fn routines(&self) -> Vec<PyRoutine> {
+        let told = |routine: Routine| PyRoutine {
+            name: routine.name,
+            kind: routine.kind,
+            volatility: routine.volatility,
+            built_in: routine.built_in,
+        };
+        self.engine.routines().into_iter().map(told).collect()
+    }
+
     fn remove_functions(&self, py: Python<'_>, names: Vec<String>) -> PyResult<()> {
         self.engine.remove_functions(&names).into_python(py)
     }
@@ -210,6 +244,33 @@ impl PyEngine {
     fn settings(&self) -> BTreeMap<String, String> {
         self.engine.settings()
     }
+}
+
+fn call_kind(name: &str) -> Result<CallKind> {
+    match name {
+        "scalar" => Ok(CallKind::Scalar),
+        "aggregate" => Ok(CallKind::Aggregate),
+        "window" => Ok(CallKind::Window),
+        _ => Err(EngineError::new(Code::Settings, format!("No kind of function {name}")).about(name)),
+    }
+}
+
+fn volatility_of(name: &str) -> Result<Volatility> {
+    match name {
+        "immutable" => Ok(Volatility::Immutable),
+        "stable" => Ok(Volatility::Stable),
+        "volatile" => Ok(Volatility::Volatile),
+        _ => Err(EngineError::new(Code::Settings, format!("No volatility {name}")).about(name)),
+    }
+}
+
+/// A function, as a dictionary.
+#[derive(IntoPyObject)]
+struct PyRoutine {
+    name: String,
+    kind: &'static str,
+    volatility: Option<&'static str>,
+    built_in: bool,
 }
 
 fn cache_limits(by_name: BTreeMap<String, usize>) -> Result<CacheLimits> {

@@ -24,14 +24,15 @@ struct PyPlanNode {
     metrics: BTreeMap<String, u64>,
 }
 
-impl From<Explanation> for PyExplanation {
-    fn from(explanation: Explanation) -> Self {
+impl PyExplanation {
+    /// The plans, and the physical one with what each operator did if the query was run for it.
+    pub fn new(explanation: Explanation, analyzed: Option<String>) -> Self {
         let tree = |nodes: Vec<PlanNode>| nodes.into_iter().map(PyPlanNode::from).collect();
         Self {
             logical: explanation.logical,
             optimized: explanation.optimized,
             physical: explanation.physical,
-            analyzed: explanation.analyzed,
+            analyzed,
             logical_tree: tree(explanation.logical_tree),
             optimized_tree: tree(explanation.optimized_tree),
             physical_tree: tree(explanation.physical_tree),

@@ -9,9 +9,9 @@ use super::arrow::{PyArrowSchema, export_stream};
 use super::errors::{IntoPython, to_python};
 use super::explanation::PyExplanation;
 use super::runs::{PyRun, report};
-use super::signals::{EndsStream, wait, wait_within};
-use crate::engine::{Guard, Outcome, Query, ResultReader, RunLimits, Running, SharedProgress};
-use crate::error::EngineError;
+use super::signals::{EndsStream, read_through, wait, wait_within};
+use crate::engine::{Guard, Interrupt, Outcome, Query, ResultReader, RunLimits, Running, SharedProgress};
+use crate::error::{Code, EngineError};
 
 /// A planned query. Each stream taken from it is a run of its own.
 #[pyclass(name = "Query", module = "datafusion_ext", frozen)]
@@ -26,6 +26,49 @@ pub struct PyQuery {
 impl PyQuery {
     fn guard(&self) -> Guard {
         Guard::new(*self.limits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The rows of a run that has started, which is told of when it ends.
+    fn reader(
+        &self,
+        py: Python<'_>,
+        running: Running,
+        guard: Guard,
+        interrupt: Box<dyn Interrupt>,
+    ) -> ResultReader {
+        let cancelled = self.query.cancelled();
+        let Running { stream, progress, run } = running;
+        *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
+        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let watcher = watcher.as_ref().map(|watcher| watcher.clone_ref(py));
+        let last_error = Arc::clone(&self.last_error);
+        let on_end = move |progress: &SharedProgress| {
+            let ended = progress.get();
+            run.end();
+            if let Outcome::Failed(error) = &ended.outcome {
+                *last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+            }
+            if let Some(watcher) = watcher {
+                report(&watcher, PyRun::new(ended, run.totals()));
+            }
+        };
+        ResultReader::new(stream, cancelled, interrupt, guard, progress, Box::new(on_end))
+    }
+
+    /// Run the query as any other run, discard its rows, and write the plan with its figures as text.
+    fn analyzed(&self, py: Python<'_>) -> PyResult<String> {
+        let query = Arc::clone(&self.query);
+        let guard = self.guard();
+        let (running, plan) = wait_within(py, &guard, async move { query.execute_anew().await })?;
+        read_through(py, |interrupt| self.reader(py, running, guard, interrupt)).map_err(|raised| {
+            // What ends a reader is told as Arrow's error; the run remembers the engine's.
+            raised.unwrap_or_else(|| {
+                let error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let lost = || EngineError::new(Code::Internal, "A run failed without saying why");
+                to_python(py, error.unwrap_or_else(lost))
+            })
+        })?;
+        Ok(plan.text())
     }
 }
 
@@ -78,28 +121,10 @@ impl PyQuery {
     ) -> PyResult<Bound<'py, PyCapsule>> {
         // The interface lets a producer ignore the request: the consumer then casts for itself.
         drop(requested_schema);
-        let cancelled = self.query.cancelled();
         let query = Arc::clone(&self.query);
         let guard = self.guard();
-        let started = async move { query.execute().await };
-        let Running { stream, progress, run } = wait_within(py, &guard, started)?;
-        *self.last_run.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
-        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        let watcher = watcher.as_ref().map(|watcher| watcher.clone_ref(py));
-        let last_error = Arc::clone(&self.last_error);
-        let on_end = move |progress: &SharedProgress| {
-            let ended = progress.get();
-            run.end();
-            if let Outcome::Failed(error) = &ended.outcome {
-                *last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
-            }
-            if let Some(watcher) = watcher {
-                report(&watcher, PyRun::new(ended, run.totals()));
-            }
-        };
-        let reader =
-            ResultReader::new(stream, cancelled, Box::new(EndsStream), guard, progress, Box::new(on_end));
-        export_stream(py, reader)
+        let running = wait_within(py, &guard, async move { query.execute().await })?;
+        export_stream(py, self.reader(py, running, guard, Box::new(EndsStream)))
     }
 
     /// The latest run, as far as it has come.
@@ -119,8 +144,10 @@ impl PyQuery {
 
     #[pyo3(signature = (analyze = false))]
     fn explain(&self, py: Python<'_>, analyze: bool) -> PyResult<PyExplanation> {
+        let analyzed = analyze.then(|| self.analyzed(py)).transpose()?;
         let query = Arc::clone(&self.query);
-        Ok(wait_within(py, &self.guard(), async move { query.explain(analyze).await })?.into())
+        let explanation = wait_within(py, &self.guard(), async move { query.explain().await })?;
+        Ok(PyExplanation::new(explanation, analyzed))
     }
 
     /// Limit every run from here on.

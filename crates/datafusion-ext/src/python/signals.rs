@@ -1,12 +1,12 @@
 //! Waiting without the GIL, and noticing Ctrl-C meanwhile.
 
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
 use super::errors::IntoPython;
-use crate::engine::{Guard, Interrupt, RunLimits, run};
+use crate::engine::{Guard, Interrupt, ResultReader, RunLimits, run};
 use crate::error::Result;
 
 /// Asks Python whether a signal handler raised, and keeps what it raised.
@@ -24,6 +24,12 @@ impl Interrupt for RaisedBySignal {
         let interrupted = raised.is_some();
         *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = raised;
         interrupted
+    }
+}
+
+impl Interrupt for Arc<RaisedBySignal> {
+    fn interrupted(&self) -> bool {
+        self.as_ref().interrupted()
     }
 }
 
@@ -49,6 +55,19 @@ where
         Some(raised) => Err(raised),
         None => outcome.into_python(py),
     }
+}
+
+/// Read all rows of a run without the GIL, and discard them. Where that fails, what a signal handler raised is
+/// returned, or nothing if the run itself failed.
+pub fn read_through(
+    py: Python<'_>,
+    make: impl FnOnce(Box<dyn Interrupt>) -> ResultReader,
+) -> std::result::Result<(), Option<PyErr>> {
+    let signals = Arc::new(RaisedBySignal::default());
+    let mut reader = make(Box::new(Arc::clone(&signals)));
+    let read = py.detach(move || reader.try_for_each(|batch| batch.map(drop)));
+    let raised = signals.raised.lock().unwrap_or_else(PoisonError::into_inner).take();
+    read.map_err(|_| raised)
 }
 
 /// For streams, through which an exception can't travel: what a handler raises ends the stream with an

@@ -12,7 +12,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, DFSchema, Statistics, project_schema};
+use datafusion::common::{ColumnStatistics, DFSchema, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
@@ -24,7 +24,6 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
 
 use super::adapter::DeltaAdapterFactory;
@@ -340,9 +339,6 @@ impl TableProvider for DeltaScan {
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let kept = self.select_files(state, filters, limit)?;
-        if kept.true_count() == 0 {
-            return Ok(Arc::new(EmptyExec::new(project_schema(&self.layout.schema, projection)?)));
-        }
         let wants_no_column = projection.is_some_and(Vec::is_empty);
         if wants_no_column
             && filters.iter().all(|filter| self.is_partition_filter(filter))
@@ -352,6 +348,8 @@ impl TableProvider for DeltaScan {
         }
         let source = self.source(state)?;
         let (groups, partitioning) = match self.partition_groups(state, &kept)? {
+            // A scan of no file is still one, which tells how many files it left out.
+            _ if kept.true_count() == 0 => (vec![FileGroup::default()], None),
             Some((groups, partitioning)) => (groups, Some(partitioning)),
             None => (self.file_groups(&kept, state.config().target_partitions())?, None),
         };

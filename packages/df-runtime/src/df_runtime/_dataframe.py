@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from datafusion_ext import DeltaScan, Engine, EngineError, Query, TableHandles
 from df_runtime._arguments import expect
 from df_runtime._limits import chosen, limited
+from df_runtime._substrait import written_as
 from df_runtime.errors import PolicyError, SqlError
 from df_runtime.gate import GateReport
 from df_runtime.plans import Lane
@@ -80,12 +81,17 @@ class DataFrames:
         from datafusion import DataFrame
 
         expect("df", df, DataFrame, "a DataFrame of the datafusion package")
-        engine = self._opened()
-        allowed = chosen(policy, self._profile)
+        return self._framed(lambda: df, chosen(policy, self._profile), "dataframe")
+
+    def _framed(self, make: Callable[[], DataFrame], allowed: SqlPolicy, lane: str) -> Result:
+        """Plan a DataFrame that came by a lane."""
+        engine, context = self._opened(), self._neighbour.any()
         with self._observer.planning("") as run:
-            run.is_plan("", "dataframe")
+            run.is_plan("", lane)
+            df = make()
+            run.passed()
             try:
-                planned = plan(engine, self._neighbour.any(), df, allowed)
+                planned = plan(engine, context, df, allowed, lane)
             except EngineError as error:
                 raise self._registry.diagnosed(error, "") from error
             scans = {scan: scan for scan in planned.scans}
@@ -101,6 +107,7 @@ class DataFrames:
             translate=lambda error: self._registry.diagnosed(error, ""),
             lane=planned.lane,
             max_bytes=self._profile.max_result_bytes,
+            to_substrait=lambda: written_as("", df.logical_plan(), df.optimized_logical_plan(), context),
         )
 
 
@@ -113,7 +120,7 @@ class Planned(NamedTuple):
     scans: tuple[DeltaScan, ...]
 
 
-def plan(engine: Engine, context: SessionContext, df: DataFrame, policy: SqlPolicy) -> Planned:
+def plan(engine: Engine, context: SessionContext, df: DataFrame, policy: SqlPolicy, lane: str) -> Planned:
     """Plan a DataFrame in our engine, or in its own context where it can't leave it.
 
     Raises
@@ -136,7 +143,7 @@ def plan(engine: Engine, context: SessionContext, df: DataFrame, policy: SqlPoli
         # The context must outlive what is derived from it.
         query = engine.read(df.schema(), lambda: (context, df)[1])
         return Planned(query, Lane(name="neighbour", reason=str(reason)), report, ())
-    return Planned(query, Lane(name="dataframe"), report, tuple(handles.scans()))
+    return Planned(query, Lane(name=lane), report, tuple(handles.scans()))
 
 
 class _Stays(Exception):  # noqa: N818 - no error, but a way to go

@@ -131,6 +131,13 @@ def refusal(query: str, what: str, name: str = "") -> errors.SqlError:
     return _located(errors.PolicyError, _Finding(what, advice=_TRUST), query, token)
 
 
+def pointed_at(
+    kind: type[errors.SqlError], headline: str, advice: str, query: str, token: Token
+) -> errors.SqlError:
+    """Say what is wrong with a word of a text, and what to do."""
+    return _located(kind, _Finding(headline, advice=advice), query, token)
+
+
 def raise_cause(error: EngineError) -> None:
     """Raise what a function of ours raised when the engine called it."""
     if isinstance(error.__cause__, (errors.DfRuntimeError, DeltaIoError)):

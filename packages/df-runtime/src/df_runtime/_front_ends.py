@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datafusion_ext import Engine
     from df_runtime._names import TableName
     from df_runtime.ibis_backend import Backend
+    from df_runtime.policy import SqlPolicy
     from df_runtime.result import Result
 
 _BACKEND_LOCK = threading.Lock()
@@ -67,7 +68,13 @@ class FrontEnds:
         complete = self._complete(name)
         return self.backend.table(complete.table, database=(complete.catalog, complete.schema))
 
-    def ibis(self, expr: ir.Expr, *, params: Mapping[ir.Scalar, object] | None = None) -> Result:
+    def ibis(
+        self,
+        expr: ir.Expr,
+        *,
+        params: Mapping[ir.Scalar, object] | None = None,
+        policy: SqlPolicy | None = None,
+    ) -> Result:
         """Plan an Ibis expression over tables of `table`.
 
         Parameters
@@ -76,6 +83,8 @@ class FrontEnds:
             A table, column or scalar expression.
         params : mapping, optional
             Values of `ibis.param` scalars.
+        policy : SqlPolicy, optional
+            What limits the expression; the profile's policy if left out.
 
         Returns
         -------
@@ -91,7 +100,7 @@ class FrontEnds:
         backend = self.backend
         expect("expr", expr, backend.expression, "an Ibis expression")
         with understanding(backend), coming_by("ibis"):
-            return backend.plan(expr, params=params)
+            return backend.plan(expr, params=params, policy=policy)
 
 
 @contextmanager

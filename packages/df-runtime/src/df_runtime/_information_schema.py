@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,9 +45,23 @@ _COLUMNS: Final = f"""
 """
 
 
+# Who brings a function along, and how volatile it is.
+_FUNCTION_TIERS: Final = "function_tiers"
+_TIER_COLUMNS: Final = ("routine_name", "function_type", "volatility", "tier")
+_ROUTINES: Final = f"""
+    SELECT r.*, t.volatility, t.tier
+    FROM information_schema.routines r LEFT JOIN information_schema.{_FUNCTION_TIERS} t
+        ON r.routine_name = t.routine_name AND r.function_type = t.function_type
+"""
+
+
 @contextmanager
 def described(
-    engine: Engine, query: str, datasets: Mapping[TableName, Dataset], catalog: str
+    engine: Engine,
+    query: str,
+    datasets: Mapping[TableName, Dataset],
+    catalog: str,
+    python_functions: AbstractSet[str] = frozenset(),
 ) -> Generator[None]:
     """Have the tables in the engine that the query names, while it is planned.
 
@@ -64,6 +79,12 @@ def described(
             data = pa.Table.from_pylist(found, schema=pa.schema(schema))
             added.append(_place(catalog, name))
             engine.register_batches(added[-1], data)
+        if text.mentions(_FUNCTION_TIERS) or text.mentions("routines"):
+            added.append(_place(catalog, _FUNCTION_TIERS))
+            engine.register_batches(added[-1], _function_tiers(engine, python_functions))
+        if text.mentions("routines"):
+            engine.register_view(_place(catalog, "routines"), _ROUTINES)
+            added.append(_place(catalog, "routines"))
         if text.mentions("columns"):
             engine.register_view(_place(catalog, "columns"), _COLUMNS)
             added.append(_place(catalog, "columns"))
@@ -78,10 +99,29 @@ def described(
 
 def table_names() -> tuple[str, ...]:
     """Tables of `information_schema`: the engine's own, and these."""
-    return tuple(sorted({*_OWN, *_TABLES}))
+    return tuple(sorted({*_OWN, *_TABLES, _FUNCTION_TIERS}))
 
 
 _OWN: Final = ("columns", "df_settings", "parameters", "routines", "schemata", "tables", "views")
+
+
+def _function_tiers(engine: Engine, python_functions: AbstractSet[str]) -> pa.Table:
+    rows = [
+        {
+            "routine_name": each["name"],
+            "function_type": each["kind"].upper(),
+            "volatility": each["volatility"],
+            "tier": _tier(each["name"], built_in=each["built_in"], python=python_functions),
+        }
+        for each in engine.routines()
+    ]
+    return pa.Table.from_pylist(rows, schema=pa.schema(_fields(*_TIER_COLUMNS)))
+
+
+def _tier(name: str, *, built_in: bool, python: AbstractSet[str]) -> str:
+    if built_in:
+        return "built-in"
+    return "python" if name in python else "rust"
 
 
 def _place(catalog: str, name: str) -> str:
@@ -90,7 +130,9 @@ def _place(catalog: str, name: str) -> str:
 
 def _tables_view(catalog: str) -> str:
     literal = "'" + catalog.replace("'", "''") + "'"
-    own = ", ".join(f"({literal}, 'information_schema', '{name}', 'VIEW')" for name in sorted(_TABLES))
+    own = ", ".join(
+        f"({literal}, 'information_schema', '{name}', 'VIEW')" for name in sorted((*_TABLES, _FUNCTION_TIERS))
+    )
     return (
         "SELECT table_catalog, table_schema, table_name, table_type FROM information_schema.tables "
         f"UNION ALL SELECT column1, column2, column3, column4 FROM (VALUES {own})"
@@ -220,4 +262,5 @@ _TABLES: Final[Mapping[str, tuple[list[pa.Field[Any]], Callable[[_Named, TableSp
         _table_contracts,
     ),
 }
-TABLES: Final = ("tables", "columns", "views", "schemata", "routines", "parameters", "df_settings", *_TABLES)
+_STANDARD: Final = ("tables", "columns", "views", "schemata", "routines", "parameters", "df_settings")
+TABLES: Final = (*_STANDARD, _FUNCTION_TIERS, *_TABLES)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from df_runtime._names import TableName
+from df_runtime._observer import of_our_own
 from df_runtime.artifacts import Artifacts, Source
 from df_runtime.catalog import Function, Signature, TableConstraint
 from df_runtime.errors import MetadataOffError
 
 if TYPE_CHECKING:
     from datafusion_ext import Engine
+    from df_runtime._caches import Caches
     from df_runtime._observer import Observer
     from df_runtime.profile import RuntimeProfile
 
@@ -24,6 +26,7 @@ class Introspection:
     """Methods of `Session`, which is the only subclass."""
 
     if TYPE_CHECKING:
+        _caches: Caches
         _observer: Observer
         _profile: RuntimeProfile
 
@@ -48,8 +51,8 @@ class Introspection:
         >>> from df_runtime import SessionFactory
         >>> with SessionFactory().open() as session:
         ...     sqrt = session.functions()["sqrt"]
-        >>> sqrt.kinds, sqrt.deterministic, sqrt.signatures[-1].returns
-        (('scalar',), True, 'Float64')
+        >>> sqrt.kinds, sqrt.volatility, sqrt.tier, sqrt.signatures[-1].returns
+        (('scalar',), 'immutable', 'built-in', 'Float64')
         """
         signatures = self._signatures()
         found: dict[str, Function] = {}
@@ -61,6 +64,8 @@ class Introspection:
                     name=name,
                     kinds=(kind,),
                     deterministic=bool(row["is_deterministic"]),
+                    volatility=row["volatility"],
+                    tier=row["tier"],
                     signatures=tuple(signatures.get(name, ())),
                     description=row["description"],
                     syntax=row["syntax_example"],
@@ -152,7 +157,8 @@ class Introspection:
                 "open the session with `information_schema=True`."
             )
         session: Any = self  # the only subclass is `Session`
-        return session.sql(f"SELECT * FROM information_schema.{source}").to_arrow().to_pylist()
+        with of_our_own():
+            return session.sql(f"SELECT * FROM information_schema.{source}").to_arrow().to_pylist()
 
     def _source(self) -> Source:
         session: Any = self  # the only subclass is `Session`
@@ -163,7 +169,7 @@ class Introspection:
             rows=self._rows,
             profile=self._profile,
             provenance=session._factory.provenance,
-            plan_store=session._factory.plan_cache,
+            caches=self._caches,
         )
 
 

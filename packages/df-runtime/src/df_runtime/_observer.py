@@ -46,6 +46,19 @@ def coming_by(lane: str) -> Generator[None]:
         _LANE.reset(token)
 
 
+_OF_OUR_OWN: ContextVar[bool] = ContextVar("of_our_own", default=False)
+
+
+@contextmanager
+def of_our_own() -> Generator[None]:
+    """Tell nobody of the queries that are planned in the meantime: no user has asked for them."""
+    token = _OF_OUR_OWN.set(True)
+    try:
+        yield
+    finally:
+        _OF_OUR_OWN.reset(token)
+
+
 class Observer:
     """Where a session tells of its runs. Where nobody listens, nothing is told and nothing is watched."""
 
@@ -64,7 +77,7 @@ class Observer:
     @property
     def listens(self) -> bool:
         """Whether anybody wants to know of runs."""
-        return self._settings.is_on or _LOG.isEnabledFor(logging.INFO)
+        return not _OF_OUR_OWN.get() and (self._settings.is_on or _LOG.isEnabledFor(logging.INFO))
 
     @contextmanager
     def planning(self, query: str) -> Generator[Run]:
@@ -82,10 +95,6 @@ class Observer:
                 code = error.code if isinstance(error, DfRuntimeError) else type(error).__name__
                 self.tell(run.refused(code), run.parent)
             raise
-
-    def begun(self, query: str) -> Run:
-        """Watch a query that was checked before, such as a prepared statement."""
-        return Run(self, _LANE.get(), query, self._telemetry.current() if self._telemetry else None)
 
     def tell(self, envelope: RunEnvelope, parent: Context | None) -> None:
         """Tell of a run that has ended."""

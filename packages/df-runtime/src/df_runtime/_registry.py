@@ -8,6 +8,8 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 
+import pyarrow as pa
+
 from datafusion_ext import Engine, EngineError
 from delta_io import DeltaIoError, ScanConfig, Snapshot, Table
 from df_runtime._catalogs import Catalog
@@ -17,6 +19,7 @@ from df_runtime._information_schema import described
 from df_runtime._names import TableName
 from df_runtime._references import Text, needle
 from df_runtime._resolve import Dataset, DeltaDataset, Rules, ViewDataset, resolve
+from df_runtime._untyped import untyped
 from df_runtime.errors import DatasetUnsupportedError, DfRuntimeError, SqlError, ViewCycleError
 from df_runtime.profile import RuntimeProfile
 
@@ -49,6 +52,7 @@ class Registry:
         self._found: set[TableName] = set()
         self._tickets = itertools.count(1)
         self._lock = threading.RLock()
+        self.python_functions: set[str] = set()
         self._rules = Rules(profile.features, profile.evolution)
         self.gate = Gate(engine, profile, self.diagnosed)
 
@@ -110,6 +114,10 @@ class Registry:
                     f"The engine cannot take {name.quoted()}: {error.message}."
                 ) from error
             raise self.diagnosed(error, dataset.query, view=name) from error
+
+    def unplanned(self, error: EngineError, query: str, row: pa.RecordBatch | None) -> DfRuntimeError:
+        """Say why a query cannot be planned, with these values of its parameters or with none."""
+        return untyped(error, query, row) or self.diagnosed(error, query)
 
     def diagnosed(self, error: EngineError, query: str, *, view: TableName | None = None) -> DfRuntimeError:
         """Say what is wrong with a query in terms of the tables it can see."""
@@ -230,7 +238,7 @@ class Registry:
         if query is None or not profile.information_schema or not Text(query).mentions("information_schema"):
             return nullcontext()
         datasets = {name: entry.dataset for name, entry in self._entries.items()}
-        return described(self._engine, query, datasets, profile.catalog)
+        return described(self._engine, query, datasets, profile.catalog, self.python_functions)
 
     def _in_scope(self, query: str | None) -> frozenset[TableName]:
         entries = dict(self._entries)

@@ -16,6 +16,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from df_runtime._dialect import ENGINE
 from df_runtime._names import ascii_lower
+from df_runtime._observer import of_our_own
 from df_runtime.errors import ParameterError, PreparedError, SqlSyntaxError
 from df_runtime.policy import SqlPolicy
 from df_runtime.prepared import Prepared
@@ -118,7 +119,8 @@ class Statements:
             for index, value in enumerate(values)
         )
         columns = (f'{text} AS "{number}"' for number, text in enumerate(typed, start=1))
-        table = self._sql(f"SELECT {', '.join(columns)}", _READING).to_arrow()
+        with of_our_own():
+            table = self._sql(f"SELECT {', '.join(columns)}", _READING).to_arrow()
         return table.combine_chunks().to_batches()[0]
 
     def _entry(self, name: str) -> _Entry:
@@ -130,7 +132,8 @@ class Statements:
         return entry
 
     def _nothing(self) -> Result:
-        return self._sql("FROM (SELECT 1) LIMIT 0", _READING)
+        with of_our_own():
+            return self._sql("FROM (SELECT 1) LIMIT 0", _READING)
 
 
 def _may_be_ours(query: str) -> bool:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from delta_io import DeltaIoError
 from df_runtime._arguments import expect
 from df_runtime._front_ends import understanding
 from df_runtime._limits import chosen
-from df_runtime.errors import PolicyError, SubstraitError
+from df_runtime.errors import DfRuntimeError, PolicyError, SubstraitError
 from df_runtime.plans import Lane, SubstraitPlan
 from df_runtime.policy import SqlPolicy
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+    import pyarrow as pa
     from datafusion import DataFrame, SessionContext
     from datafusion.plan import LogicalPlan
     from datafusion.substrait import Plan
 
+    from df_runtime.gate import GateReport
     from df_runtime.ibis_backend import Backend
     from df_runtime.profile import RuntimeProfile
     from df_runtime.result import Result
@@ -37,6 +40,7 @@ _READS = {
 }
 _FOREIGN = ("extensionSingle", "extensionMulti", "extensionLeaf")
 _WORDS = 200
+_QUERIES_ONLY = "Substrait plans are made of queries only."
 _END = r"(?:PRECEDING|FOLLOWING|CURRENT ROW)"
 _OFFSET = re.compile(r"(?<!UNBOUNDED) (?:PRECEDING|FOLLOWING)")
 _OF_WINDOWS = {" FILTER (WHERE": "WindowFilter", "(DISTINCT ": "WindowDistinct"}
@@ -55,7 +59,8 @@ class Substrait:
         @property
         def context(self) -> SessionContext: ...
         def sql(self, query: str, *, policy: SqlPolicy | None = None) -> Result: ...
-        def dataframe(self, df: DataFrame, *, policy: SqlPolicy | None = None) -> Result: ...
+        def _refresh_context(self) -> SessionContext: ...
+        def _framed(self, make: Callable[[], DataFrame], allowed: SqlPolicy, lane: str) -> Result: ...
 
     def substrait(self, plan: bytes | SubstraitPlan, *, policy: SqlPolicy | None = None) -> Result:
         """Run a Substrait plan in this engine.
@@ -99,11 +104,8 @@ class Substrait:
                 result.lane = Lane(name="sql", reason=plan.reason, unsupported=plan.unsupported)
                 return result
             plan = plan.plan
-        policy = chosen(policy, self._profile)
-        result = self.dataframe(_consumed(plan, self.context), policy=_queries_only(policy))
-        if result.lane.name == "dataframe":
-            result.lane = Lane(name="substrait")
-        return result
+        allowed, data = _queries_only(chosen(policy, self._profile)), plan
+        return self._framed(lambda: _consumed(data, self.context), allowed, "substrait")
 
     def to_substrait(self, query: str | ir.Expr) -> SubstraitPlan:
         """Write a query as a Substrait plan, as far as Substrait can say it.
@@ -131,8 +133,17 @@ class Substrait:
             with understanding(backend):
                 return backend.with_text(query, self.to_substrait)
         if self.sql(query, policy=_queries_only(self._profile.policy)).gate.kind != "query":
-            raise PolicyError("Substrait plans are made of queries only.", query=query)
+            raise PolicyError(_QUERIES_ONLY, query=query)
         return _produced(query, self.context)
+
+    def _substrait_of(self, report: GateReport, row: pa.RecordBatch | None) -> SubstraitPlan:
+        """Write a text that the gate has passed, or say why it cannot be: nothing else depends on it."""
+        if report.kind != "query":
+            return SubstraitPlan(query=report.query, plan=None, form="none", reason=_QUERIES_ONLY)
+        try:
+            return _produced(report.query, self._refresh_context(), row)
+        except (DfRuntimeError, DeltaIoError) as error:
+            return SubstraitPlan(query=report.query, plan=None, form="none", reason=str(error))
 
 
 def _queries_only(policy: SqlPolicy) -> SqlPolicy:
@@ -205,14 +216,22 @@ def _words(error: BaseException) -> str:
 # --- out
 
 
-def _produced(query: str, context: SessionContext) -> SubstraitPlan:
-    """Write a plan: of the query as it stands, else of what the optimizer makes of it."""
+def _produced(query: str, context: SessionContext, row: pa.RecordBatch | None = None) -> SubstraitPlan:
+    """Write a plan of a text, with the values of its parameters."""
+    values = None if row is None else {field.name: row[field.name][0] for field in row.schema}
     try:
-        df = context.sql(query)
+        df = context.sql(query, param_values=values)
         written, optimized = df.logical_plan(), df.optimized_logical_plan()
     except Exception as error:  # noqa: BLE001 - the package raises nothing more particular
         # The gate and our engine have taken the text: what is missing is a function of ours.
         return _gap(query, [error])
+    return written_as(query, written, optimized, context)
+
+
+def written_as(
+    query: str, written: LogicalPlan, optimized: LogicalPlan, context: SessionContext
+) -> SubstraitPlan:
+    """Write a plan: of the query as it stands, else of what the optimizer makes of it."""
     gaps: list[BaseException] = []
     forms: tuple[tuple[Literal["written", "optimized"], LogicalPlan], ...]
     forms = (("written", written), ("optimized", optimized))

@@ -22,8 +22,8 @@ from df_runtime.runs import RunEnvelope
 from schema_spec import ColumnSpec, TableSpec
 
 if TYPE_CHECKING:
+    from df_runtime._caches import Caches
     from df_runtime._observer import Observer
-    from df_runtime.plans import PlanStore
     from df_runtime.profile import RuntimeProfile
     from df_runtime.profile_parts import Provenance
 
@@ -85,7 +85,7 @@ class Source(NamedTuple):
     rows: Callable[[str], list[dict[str, Any]]]
     profile: RuntimeProfile
     provenance: Mapping[str, Provenance]
-    plan_store: PlanStore | None
+    caches: Caches
 
 
 class Artifacts:
@@ -161,10 +161,8 @@ class Artifacts:
         ...     sorted(msgspec.json.decode(session.artifacts.caches().content))
         ['file_metadata', 'file_statistics', 'list_files']
         """
-        content: dict[str, Any] = dict(self._source.engine().caches())
-        stats = getattr(self._source.plan_store, "stats", None)
-        if stats is not None:
-            content["plans"] = _plain(stats())
+        self._source.engine()
+        content = self._source.caches.figures()
         return self._made("caches", "session", content)
 
     def plans(self, plans: PlanArtifacts) -> tuple[Artifact, ...]:
@@ -177,23 +175,29 @@ class Artifacts:
         Returns
         -------
         tuple of Artifact
-            The logical, the optimised and the physical plan, all with the run's id.
+            The logical, the optimised and the physical plan, and how large the Substrait plan is, all with
+            the run's id.
         """
         trees = {
             "logical": plans.logical_tree,
             "optimized": plans.optimized_tree,
             "physical": plans.physical_tree,
         }
+        told: dict[str, dict[str, Any]] = {
+            name: {"nodes": msgspec.to_builtins(tree.withheld().nodes)} for name, tree in trees.items()
+        }
+        # The plan itself and the reason against it may show values.
+        told["substrait"] = {"size_bytes": None if plans.substrait is None else len(plans.substrait)}
         digests = plans.digests
         query = {"query_text": redacted(plans.query), "query_hash": fingerprint(plans.query)}
         return tuple(
             self._made(
                 "plan",
                 name,
-                {**query, "plan_digest": digests[name], "nodes": msgspec.to_builtins(tree.withheld().nodes)},
+                {**query, "plan_digest": digests.get(name), **content},
                 run_id=plans.run_id,
             )
-            for name, tree in trees.items()
+            for name, content in told.items()
         )
 
     def run(self, envelope: RunEnvelope) -> Artifact:
@@ -247,12 +251,3 @@ class Artifacts:
 
 def _opened(uri: str) -> Table:
     return Table(uri) if Table.exists(uri) else Table.create(uri, ARTIFACTS)
-
-
-def _plain(stats: object) -> object:
-    if isinstance(stats, Mapping):
-        return dict(stats)
-    try:
-        return msgspec.to_builtins(stats)
-    except TypeError:
-        return str(stats)

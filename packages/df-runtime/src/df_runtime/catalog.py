@@ -35,6 +35,10 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
         Where it can be called: `scalar`, `aggregate`, `window`, `table`.
     deterministic : bool
         Whether equal arguments give equal results.
+    volatility : {"immutable", "stable", "volatile"}, optional
+        Whether they do always, within one query, or not even there; None for tables.
+    tier : {"built-in", "rust", "python"}
+        Who brings it along: DataFusion, this engine, or a function of Python, which is called from it.
     signatures : tuple of Signature
         The ways to call it, as far as the engine lists them.
     description, syntax : str, optional
@@ -44,6 +48,8 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kinds: tuple[str, ...]
     deterministic: bool
+    volatility: Literal["immutable", "stable", "volatile"] | None = None
+    tier: Literal["built-in", "rust", "python"] = "built-in"
     signatures: tuple[Signature, ...] = ()
     description: str | None = None
     syntax: str | None = None

@@ -7,6 +7,7 @@ Each class has a stable ``code``::
     ├── ProfileError                 profile-invalid
     ├── SessionClosedError           session-closed
     ├── DependencyError              runtime-dependency-missing
+    ├── FunctionError                function-invalid
     ├── MetadataOffError             runtime-metadata-off
     ├── DatasetError                 dataset-invalid
     │   ├── DatasetNameError         dataset-name-invalid
@@ -29,6 +30,7 @@ Each class has a stable ``code``::
     │       └── SqlUnreadableError   sql-unreadable
     ├── ExpressionError              ibis-expression
     ├── SubstraitError               substrait-invalid
+    ├── PlanBytesError               plan-bytes-invalid
     └── ExecutionError               query-failed
         ├── ResourceError            query-resources
         ├── ResultSizeError          query-result-size
@@ -90,6 +92,12 @@ class DependencyError(DfRuntimeError, ImportError):
     """An optional package that the call needs is not installed."""
 
     code = "runtime-dependency-missing"
+
+
+class FunctionError(DfRuntimeError, ValueError):
+    """A Python function cannot be made one of SQL's."""
+
+    code = "function-invalid"
 
 
 class MetadataOffError(DfRuntimeError):
@@ -255,6 +263,12 @@ class SubstraitError(DfRuntimeError, ValueError):
     """Bytes are no Substrait plan, or one that this engine cannot understand."""
 
     code = "substrait-invalid"
+
+
+class PlanBytesError(DfRuntimeError, ValueError):
+    """A plan cannot be written as bytes, or bytes are no plan that this session can run."""
+
+    code = "plan-bytes-invalid"
 
 
 class ExecutionError(DfRuntimeError):

@@ -32,6 +32,7 @@ from df_runtime._names import TableName
 from df_runtime.errors import SessionClosedError
 
 if TYPE_CHECKING:
+    from df_runtime.policy import SqlPolicy
     from df_runtime.result import Result
     from df_runtime.session import Session
 
@@ -137,7 +138,12 @@ class Backend(
     # --- running
 
     def plan(
-        self, expr: ir.Expr, *, params: Mapping[ir.Scalar, Any] | None = None, limit: int | str | None = None
+        self,
+        expr: ir.Expr,
+        *,
+        params: Mapping[ir.Scalar, Any] | None = None,
+        limit: int | str | None = None,
+        policy: SqlPolicy | None = None,
     ) -> Result:
         """Plan an expression: what `Session.ibis` does.
 
@@ -148,6 +154,8 @@ class Backend(
             Values of `ibis.param` scalars.
         limit : int, optional
             Number of rows.
+        policy : SqlPolicy, optional
+            As for `Session.sql`.
 
         Returns
         -------
@@ -155,7 +163,7 @@ class Backend(
         """
         compile_: Any = self.compile  # annotated for less than it takes
         with self._prepared(expr):
-            return self.session.sql(compile_(expr, params=params, limit=limit))
+            return self.session.sql(compile_(expr, params=params, limit=limit), policy=policy)
 
     def with_text(self, expr: ir.Expr, use: Callable[[str], T]) -> T:
         """Use the text of an expression while its memory tables are known."""

@@ -19,8 +19,8 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     name : str
         `sql` for text; `substrait` for a Substrait plan and `dataframe` for a plan of the `datafusion`
-        package, both in our engine; `neighbour` for one that its own context runs, with its rows streamed
-        through ours.
+        package, both in our engine; `bytes` for a plan of this engine that came as bytes; `neighbour` for
+        one that its own context runs, with its rows streamed through ours.
     reason : str
         Why it did not take the usual way; empty if it did.
     unsupported : tuple of str
@@ -78,6 +78,10 @@ class PlanArtifacts(msgspec.Struct, frozen=True, kw_only=True):
         `Result.run_id`, which events, spans and stored artifacts of the same result carry as well.
     logical_tree, optimized_tree, physical_tree : PlanTree
         The plans as trees. The physical one has the figures of the latest run, if there was one.
+    substrait : bytes, optional
+        The query as a Substrait plan; None where Substrait cannot say it.
+    substrait_reason : str
+        What Substrait cannot say of the query as it was written; empty if that is nothing.
     """
 
     query: str
@@ -90,12 +94,20 @@ class PlanArtifacts(msgspec.Struct, frozen=True, kw_only=True):
     logical_tree: PlanTree = PlanTree()
     optimized_tree: PlanTree = PlanTree()
     physical_tree: PlanTree = PlanTree()
+    substrait: bytes | None = None
+    substrait_reason: str = ""
 
     @property
     def digests(self) -> dict[str, str]:
-        """Hexadecimal SHA-256 of each plan's text: equal plans have equal ones, in every process."""
-        texts = {"logical": self.logical, "optimized": self.optimized, "physical": self.physical}
-        return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+        """Hexadecimal SHA-256 of each plan: equal plans have equal ones, in every process."""
+        plans = {
+            "logical": self.logical.encode(),
+            "optimized": self.optimized.encode(),
+            "physical": self.physical.encode(),
+        }
+        if self.substrait is not None:
+            plans["substrait"] = self.substrait
+        return {name: hashlib.sha256(plan).hexdigest() for name, plan in plans.items()}
 
     def to_html(self) -> str:
         """Draw the plan: a page with the time, rows, bytes and pruning of each operator.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -13,6 +13,7 @@ from datafusion_ext import Engine, EngineError, Query
 from df_runtime import _parameters
 from df_runtime._arguments import expect
 from df_runtime._names import TableName
+from df_runtime._observer import Observer, Run
 from df_runtime._parameters import Parameters
 from df_runtime._planning import Planner
 from df_runtime._registry import Registry
@@ -25,13 +26,28 @@ from df_runtime.result import Result
 Scope = Mapping[TableName, Dataset]
 
 
+class _MakesResult(Protocol):
+    def __call__(
+        self,
+        planned: Query,
+        report: GateReport,
+        policy: SqlPolicy,
+        inputs: PlanInputs | None,
+        scope: Scope,
+        *,
+        row: pa.RecordBatch | None,
+        run: Run,
+    ) -> Result: ...
+
+
 class Workshop(NamedTuple):
     """What a session lends to its prepared statements."""
 
     opened: Callable[[], Engine]
     registry: Registry
     planner: Planner
-    result: Callable[[Query, GateReport, SqlPolicy, PlanInputs | None, Scope], Result]
+    observer: Observer
+    result: _MakesResult
 
 
 class _Kept(NamedTuple):
@@ -100,7 +116,7 @@ class Prepared:
         SqlError
             A table that the statement reads is gone, or has changed so that the statement is wrong.
         """
-        return self.execute_row(_parameters.bind(self.query, params), policy or self._policy)
+        return self._executed(lambda: _parameters.bind(self.query, params), policy or self._policy)
 
     def execute_row(self, row: pa.RecordBatch | None, policy: SqlPolicy) -> Result:
         """Do the same with values that are one row already, a column for each parameter.
@@ -114,17 +130,23 @@ class Prepared:
         -------
         Result
         """
-        self._workshop.opened()
-        registry = self._workshop.registry
-        with registry.settled(self.query) as scope:
-            report = registry.gate.check(self.query, policy, scope)
-            kept = self._current(scope, policy)
-            _parameters.check_types(self.query, row, kept.types)
-            try:
-                planned = kept.plan.bind(row)
-            except EngineError as error:
-                raise registry.diagnosed(error, self.query) from error
-        return self._workshop.result(planned, report, policy, None, scope)
+        return self._executed(lambda: row, policy)
+
+    def _executed(self, values: Callable[[], pa.RecordBatch | None], policy: SqlPolicy) -> Result:
+        opened, registry, _, observer, result = self._workshop
+        opened()
+        with observer.planning(self.query) as run:
+            row = values()
+            with registry.settled(self.query) as scope:
+                report = registry.gate.check(self.query, policy, scope)
+                run.passed()
+                kept = self._current(scope, policy)
+                _parameters.check_types(self.query, row, kept.types)
+                try:
+                    planned = kept.plan.bind(row)
+                except EngineError as error:
+                    raise registry.unplanned(error, self.query, row) from error
+            return result(planned, report, policy, None, scope, row=row, run=run)
 
     def _current(self, scope: Scope, policy: SqlPolicy) -> _Kept:
         with self._lock:
@@ -137,12 +159,12 @@ class Prepared:
         return kept
 
     def _made(self, scope: Scope, policy: SqlPolicy) -> _Kept:
-        opened, registry, planner, _ = self._workshop
+        opened, registry, planner, _, _ = self._workshop
         environment = planner.environment_salt
         try:
             plan = opened().prepare(self.query, allow_dml=policy.dml)
         except EngineError as error:
-            raise registry.diagnosed(error, self.query) from error
+            raise registry.unplanned(error, self.query, None) from error
         types = {field.name: _known(field.type) for field in pa.schema(plan.parameters)}
         return _Kept(plan, types, dict(scope), policy, environment)
 

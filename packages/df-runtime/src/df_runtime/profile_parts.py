@@ -16,6 +16,8 @@ class FunctionPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         The only functions; all when left out.
     without : frozenset of str
         Functions that are taken away.
+    python : bool
+        Whether `Session.register_function` may add functions of Python. Texts that call them run them.
 
     Examples
     --------
@@ -26,6 +28,7 @@ class FunctionPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     only: frozenset[str] | None = None
     without: frozenset[str] = frozenset()
+    python: bool = False
 
     def refused(self, known: list[str]) -> frozenset[str]:
         """Return those of the known functions that texts may not call.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -18,16 +18,25 @@ from df_runtime._diagnosis import execution_error, raise_cause
 from df_runtime._observer import Run
 from df_runtime._text_table import text_table
 from df_runtime.datasets import DatasetIdentity
-from df_runtime.errors import CancelledError, DependencyError, DfRuntimeError, ExecutionError
+from df_runtime.errors import (
+    CancelledError,
+    DependencyError,
+    DfRuntimeError,
+    ExecutionError,
+    PlanBytesError,
+)
 from df_runtime.gate import GateReport
 from df_runtime.plan_tree import PlanTree
-from df_runtime.plans import Lane, PlanArtifacts
+from df_runtime.plans import Lane, PlanArtifacts, SubstraitPlan
 from df_runtime.runs import RunEnvelope
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pandas as pd
     import polars as pl
+
+
+_NO_TEXT = SubstraitPlan(query="", plan=None, form="none", reason="a plan that came as bytes has no text")
 
 
 class Result:
@@ -59,8 +68,10 @@ class Result:
         give_back: Callable[[Query], None] | None = None,
         lane: Lane | None = None,
         max_bytes: int | None = None,
+        to_substrait: Callable[[], SubstraitPlan] | None = None,
     ) -> None:
         self._planned = planned
+        self._to_substrait = to_substrait
         self._run = run
         self._translate = translate
         self._give_back = give_back
@@ -271,14 +282,16 @@ class Result:
         Parameters
         ----------
         analyze : bool
-            Run the query as well, and tell what each operator did.
+            Run the query as well, within its limits, and tell what each operator did. It is a run as any
+            other: `envelope` is of it.
 
         Returns
         -------
         PlanArtifacts
         """
-        with self._translated():
+        with self._translated(), self._analyzing() if analyze else nullcontext():
             plans = self._planned.explain(analyze=analyze)
+        substrait = _NO_TEXT if self._to_substrait is None else self._to_substrait()
         return PlanArtifacts(
             query=self.query,
             logical=plans["logical"],
@@ -290,7 +303,30 @@ class Result:
             logical_tree=PlanTree.of(plans["logical_tree"]),
             optimized_tree=PlanTree.of(plans["optimized_tree"]),
             physical_tree=PlanTree.of(plans["physical_tree"]),
+            substrait=substrait.plan,
+            substrait_reason=substrait.reason,
         )
+
+    def plan_bytes(self) -> bytes:
+        """Write the physical plan as bytes, for `Session.from_plan_bytes` of the same version.
+
+        No secrets are in them, but values of the query are.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        PlanBytesError
+            The plan reads what exists in this process only, such as a stream.
+        """
+        try:
+            return self._planned.to_bytes()
+        except EngineError as error:
+            if error.code != "engine-plan-bytes":
+                raise self._translate(error) from error
+            raise PlanBytesError(f"This plan cannot leave the process: {error.message}.") from error
 
     def cancel(self) -> None:
         """End every run of this result that is under way; its reader raises."""
@@ -314,6 +350,12 @@ class Result:
         self._refuse_closed()
         with self._run.starting():
             return pa.RecordBatchReader.from_stream(self._planned)
+
+    @contextmanager
+    def _analyzing(self) -> Generator[None]:
+        self._refuse_closed()
+        with self._run.starting():
+            yield
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -12,14 +12,18 @@ import pyarrow as pa
 from datafusion_ext import Engine, EngineError, Query
 from delta_io import ScanConfig
 from df_runtime import _parameters
+from df_runtime._caches import Caches
 from df_runtime._catalogs import Catalogs
 from df_runtime._changes import TableFunctions
 from df_runtime._contexts import Contexts
 from df_runtime._dataframe import DataFrames
+from df_runtime._explaining import Explaining
 from df_runtime._front_ends import FrontEnds
+from df_runtime._functions import PythonFunctions
 from df_runtime._introspection import Introspection
 from df_runtime._limits import chosen, limited
 from df_runtime._names import TableName
+from df_runtime._naming import Naming
 from df_runtime._neighbour import Neighbour
 from df_runtime._observer import Observer, Run
 from df_runtime._parameters import Parameters
@@ -28,10 +32,10 @@ from df_runtime._registry import Registry
 from df_runtime._resolve import Dataset
 from df_runtime._statements import Statements
 from df_runtime._substrait import Substrait
-from df_runtime.datasets import DatasetResolution, DatasetSource
-from df_runtime.errors import DatasetUnknownError, SessionClosedError
+from df_runtime.datasets import DatasetSource
+from df_runtime.errors import SessionClosedError
 from df_runtime.gate import GateReport
-from df_runtime.plans import PlanArtifacts, PlanInputs
+from df_runtime.plans import PlanInputs
 from df_runtime.policy import SqlPolicy
 from df_runtime.prepared import Prepared, Workshop
 from df_runtime.profile import RuntimeProfile
@@ -43,7 +47,9 @@ if TYPE_CHECKING:
     from df_runtime.factory import SessionFactory
 
 
-class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspection):
+class Session(
+    FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspection, Naming, Explaining, PythonFunctions
+):
     """Datasets under names, and queries over them. `SessionFactory.open` makes sessions.
 
     Names are read as SQL reads them after FROM: without quotes they are lower-cased, in double quotes they
@@ -70,9 +76,11 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
         self._planner = planner
         self._registry = Registry(engine, profile)
         TableFunctions(self._registry).register(engine)
+        self._caches = Caches(engine, factory.plan_cache)
+        self._caches.register()
         self._neighbour = Neighbour(new_context)
         self._observer = Observer(profile.observability)
-        self._workshop = Workshop(self._opened, self._registry, planner, self._result)
+        self._workshop = Workshop(self._opened, self._registry, planner, self._observer, self._result)
         self._statements = Statements(
             lambda name, query, policy: Prepared(name, query, policy=policy, workshop=self._workshop),
             lambda query, policy: self.sql(query, policy=policy),
@@ -219,7 +227,7 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
                 run.looked_up(inputs, planned)
                 if planned is None:
                     planned = self._plan(engine, query, row, allowed)
-            return self._result(planned, report, allowed, inputs, scope, run=run)
+            return self._result(planned, report, allowed, inputs, scope, row=row, run=run)
 
     def prepare(self, name: str, query: str, *, policy: SqlPolicy | None = None) -> Prepared:
         """Plan a statement to be run many times, in place of what was prepared under the name before.
@@ -293,130 +301,6 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
         with self._registry.settled(query) as scope:
             return self._registry.gate.check(query, chosen(policy, self._profile), scope)
 
-    def explain(
-        self,
-        query: str,
-        analyze: bool = False,
-        *,
-        params: Parameters | None = None,
-        policy: SqlPolicy | None = None,
-    ) -> PlanArtifacts:
-        """Describe how a query is planned.
-
-        Parameters
-        ----------
-        query : str
-            One statement.
-        analyze : bool
-            Run the query as well, and tell what each operator did.
-        params : mapping or sequence, optional
-            Values of the parameters.
-        policy : SqlPolicy, optional
-            What the text may do.
-
-        Returns
-        -------
-        PlanArtifacts
-
-        Raises
-        ------
-        SqlError
-            The text is wrong or not allowed.
-        """
-        return self.sql(query, params=params, policy=policy).explained(analyze=analyze)
-
-    def plan_inputs(self, query: str, *, params: Parameters | None = None) -> PlanInputs:
-        """Tell everything that the plan of a query depends on at this moment.
-
-        Parameters
-        ----------
-        query : str
-        params : mapping or sequence, optional
-
-        Returns
-        -------
-        PlanInputs
-        """
-        self._opened()
-        row = _parameters.bind(query, params)
-        with self._registry.settled(query) as scope:
-            return self._planner.inputs(query, row, scope)
-
-    def tables(self) -> tuple[str, ...]:
-        """Names of all datasets, as SQL needs them written, sorted.
-
-        Returns
-        -------
-        tuple of str
-        """
-        engine = self._opened()
-        self._registry.discover(None)
-        names = (self._registry.read_name(name) for name in engine.tables())
-        return tuple(sorted(self._relative(name) for name in names))
-
-    def source(self, name: str) -> DatasetSource:
-        """Return what was registered under a name.
-
-        Parameters
-        ----------
-        name : str
-
-        Returns
-        -------
-        Table, Snapshot, ChangeSet, Arrow data or str
-            The object itself; a `Table` for a URI, the text for a view.
-
-        Raises
-        ------
-        DatasetUnknownError
-            Nothing is registered under the name.
-        """
-        return self._dataset(name).source
-
-    def schema(self, name: str) -> pa.Schema:
-        """Names and types of the columns of a dataset at its newest version.
-
-        Parameters
-        ----------
-        name : str
-
-        Returns
-        -------
-        pyarrow.Schema
-
-        Raises
-        ------
-        DatasetUnknownError
-            Nothing is registered under the name.
-        """
-        engine = self._opened()
-        self._dataset(name)
-        complete = self._registry.read_name(name)
-        with self._registry.settled(complete.quoted()):
-            return pa.schema(engine.schema(complete.quoted()))
-
-    def resolution(self, name: str) -> DatasetResolution:
-        """How a name resolves: which table and version, how it is read, how large it is.
-
-        Parameters
-        ----------
-        name : str
-
-        Returns
-        -------
-        DatasetResolution
-
-        Raises
-        ------
-        DatasetUnknownError
-            Nothing is registered under the name.
-        """
-        self._dataset(name)
-        complete = self._registry.read_name(name)
-        with self._registry.settled(complete.quoted()) as scope:
-            dataset = scope[complete]
-        return dataset.resolution(self._relative(complete))
-
     def sibling(self) -> Session:
         """Open an empty session of the same factory and profile.
 
@@ -426,39 +310,10 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
         """
         return self._factory.open()
 
-    def knows(self, name: str) -> bool:
-        """Whether a dataset is registered under a name.
-
-        Parameters
-        ----------
-        name : str
-
-        Returns
-        -------
-        bool
-        """
-        self._opened()
-        return self._registry.get(name) is not None
-
-    def _complete(self, name: str) -> TableName:
-        self._dataset(name)
-        return self._registry.read_name(name)
-
     def _opened(self) -> Engine:
         if self._engine is None:
             raise SessionClosedError("The session is closed; open another one with `SessionFactory.open`.")
         return self._engine
-
-    def _dataset(self, name: str) -> Dataset:
-        self._opened()
-        dataset = self._registry.get(name)
-        if dataset is None:
-            known = ", ".join(self.tables()) or "none"
-            raise DatasetUnknownError(f"No dataset {name!r} is registered; there are: {known}.")
-        return dataset
-
-    def _relative(self, name: TableName) -> str:
-        return name.relative(catalog=self._profile.catalog, schema=self._profile.schema)
 
     def _plan(self, engine: Engine, query: str, row: pa.RecordBatch | None, policy: SqlPolicy) -> Query:
         try:
@@ -470,7 +325,7 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
                 allow_statements=policy.statements,
             )
         except EngineError as error:
-            raise self._registry.diagnosed(error, query) from error
+            raise self._registry.unplanned(error, query, row) from error
         finally:
             if not policy.changes_nothing:
                 self._planner.forget_environment()
@@ -483,11 +338,11 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
         inputs: PlanInputs | None,
         scope: Mapping[TableName, Dataset],
         *,
-        run: Run | None = None,
+        row: pa.RecordBatch | None,
+        run: Run,
     ) -> Result:
         query = report.query
         datasets = tuple(dataset.identity(name) for name, dataset in sorted(scope.items()))
-        run = run or self._observer.begun(query)
         run.planned(planned, datasets)
         return Result(
             limited(planned, policy, self._profile),
@@ -497,4 +352,5 @@ class Session(FrontEnds, DataFrames, Substrait, Contexts, Catalogs, Introspectio
             translate=lambda error: self._registry.diagnosed(error, query),
             give_back=self._planner.keeper(inputs, scope),
             max_bytes=self._profile.max_result_bytes,
+            to_substrait=lambda: self._substrait_of(report, row),
         )

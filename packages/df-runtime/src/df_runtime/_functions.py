@@ -1,0 +1,145 @@
+"""Functions of Python in SQL, where the profile lets them in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+import pyarrow as pa
+
+from datafusion_ext import Engine
+from df_runtime._caches import CACHES_FUNCTION
+from df_runtime._references import FUNCTIONS_OF_TABLES
+from df_runtime.errors import FunctionError, PolicyError
+
+if TYPE_CHECKING:
+    from df_runtime._planning import Planner
+    from df_runtime._registry import Registry
+    from df_runtime.profile import RuntimeProfile
+
+FunctionKind = Literal["scalar", "aggregate", "window", "table"]
+Volatility = Literal["immutable", "stable", "volatile"]
+
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
+
+
+class PythonFunctions:
+    """Methods of `Session`, which is the only subclass."""
+
+    if TYPE_CHECKING:
+        _planner: Planner
+        _profile: RuntimeProfile
+        _registry: Registry
+
+        def _opened(self) -> Engine: ...
+
+    def register_function(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        kind: FunctionKind = "scalar",
+        arguments: Mapping[str, pa.DataType] | None = None,
+        returns: pa.DataType | None = None,
+        volatility: Volatility = "volatile",
+    ) -> None:
+        """Make a Python function one of SQL's. The profile must allow it: `FunctionPolicy(python=True)`.
+
+        Functions of the engine are faster: Python's are called while the query runs, one thread at a time,
+        and their time counts as the query's. Prefer what `functions` lists.
+
+        Parameters
+        ----------
+        name : str
+            How texts call it: lower-case letters, digits and `_`.
+        function : callable
+            Called with a `pyarrow.Array` for each argument. A `scalar` function gets some rows, and a
+            `window` function the rows of one partition in their order; both return as many values, as an
+            array or what `pyarrow.array` takes. An `aggregate` function gets the rows of one group and
+            returns one value. A `table` function is called while the query is planned, with texts, whole
+            numbers and None, and returns Arrow data.
+        kind : {"scalar", "aggregate", "window", "table"}
+        arguments : mapping of str to pyarrow.DataType
+            Name and type of each argument; not for tables. Values are converted to these types.
+        returns : pyarrow.DataType
+            Type of the values; not for tables.
+        volatility : {"immutable", "stable", "volatile"}
+            Whether equal arguments give equal values: always, within one query, or not even there.
+
+        Raises
+        ------
+        PolicyError
+            The profile does not allow Python functions.
+        FunctionError
+            The name is no name for a function or is the engine's, or types are missing.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from df_runtime import FunctionPolicy, RuntimeProfile, SessionFactory
+        >>> profile = RuntimeProfile(functions=FunctionPolicy(python=True))
+        >>> with SessionFactory(profile).open() as session:
+        ...     session.register_function(
+        ...         "initials",
+        ...         lambda names: [name.as_py()[:1] for name in names],
+        ...         arguments={"name": pa.string()},
+        ...         returns=pa.string(),
+        ...     )
+        ...     session.sql("SELECT initials('Ada') AS i").to_arrow().to_pylist()
+        [{'i': 'A'}]
+        """
+        engine = self._opened()
+        if not self._profile.functions.python:
+            raise PolicyError(
+                "The profile does not allow Python functions in SQL. Open the session with "
+                "`functions=FunctionPolicy(python=True)`, or use a function of the engine."
+            )
+        self._check_name(engine, name)
+        if kind == "table":
+            engine.register_table_function(name, function)
+        else:
+            if not arguments or returns is None:
+                raise FunctionError(f"Function {name!r} needs `arguments`, at least one, and `returns`.")
+            engine.register_function(
+                name,
+                kind,
+                _caller(function, kind, returns),
+                arguments=pa.schema(list(arguments.items())),
+                returns=pa.schema([pa.field("value", returns)]),
+                volatility=volatility,
+            )
+        self._registry.python_functions.add(name)
+        # No identity of a plan describes what a Python function does.
+        self._planner.forget_environment()
+
+    def _check_name(self, engine: Engine, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise FunctionError(
+                f"{name!r} is no name for a function: use lower-case letters, digits and `_`."
+            )
+        known = name in engine.functions() and name not in self._registry.python_functions
+        if known or name in {*FUNCTIONS_OF_TABLES, CACHES_FUNCTION}:
+            raise FunctionError(f"{name!r} is a function of the engine already; choose another name.")
+
+
+def _caller(
+    function: Callable[..., Any], kind: FunctionKind, returns: pa.DataType
+) -> Callable[[Any], pa.Table]:
+    def called(rows: Any) -> pa.Table:
+        columns = [column.combine_chunks() for column in pa.table(rows).columns]
+        found = function(*columns)
+        values = [_plain(found)] if kind == "aggregate" else found
+        return pa.table({"value": _array(values, returns)})
+
+    return called
+
+
+def _plain(value: object) -> object:
+    return cast("pa.Scalar[pa.DataType]", value).as_py() if isinstance(value, pa.Scalar) else value
+
+
+def _array(values: Any, kind: pa.DataType) -> Any:
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values.cast(kind)
+    return pa.array(map(_plain, values) if isinstance(values, list) else values, type=kind)
