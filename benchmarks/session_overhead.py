@@ -1,4 +1,4 @@
-"""What a session adds to the engine under it: to TPC-H, and per text that is new or known.
+"""What a session adds to the engine under it: to TPC-H, per text that is new or known, and when it opens.
 
 Run ``uv run python benchmarks/session_overhead.py``. With ``--write docs/performance.md`` the table replaces
 the one in that file. No plan is kept between queries on either side.
@@ -11,6 +11,7 @@ import gc
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -21,11 +22,12 @@ import pyarrow as pa
 from _report import markdown, setting
 from _tpch_data import TABLES, Lake, prepare, tpch_queries
 from datafusion_ext import DeltaScan, Engine
-from df_runtime import Session, SessionFactory
+from df_runtime import Observability, RuntimeProfile, Session, SessionFactory
 from tpch import DATA
 
 BEGIN, END = "<!-- session-overhead: begin -->", "<!-- session-overhead: end -->"
 Times = dict[str, list[float]]
+_OFF = Observability()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     queries = tpch_queries(options.scale)
     engine, session = bare(lake), governed(lake)
     warm_up(engine, session, queries)
-    totals = totals_of(engine, session, queries, rounds=options.rounds, seed=options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        told = governed(lake, Observability(events=f"{folder}/runs.jsonl", keep_runs=100))
+        ways: dict[str, Callable[[str], object]] = {
+            "engine": lambda query: pa.table(engine.sql(query)),
+            "session": lambda query: session.sql(query).to_arrow(),
+            "session, runs told": lambda query: told.sql(query).to_arrow(),
+        }
+        totals = totals_of(ways, queries, rounds=options.rounds, seed=options.seed)
     texts = planning_of(engine, lake, queries, rounds=options.rounds)
-    report = render(totals, texts, options)
+    openings = openings_of(rounds=options.rounds * len(queries))
+    report = render(totals, texts, openings, options)
     print(report)
     if options.write:
         replace_report(options.write, report)
@@ -71,9 +81,9 @@ def bare(lake: Lake) -> Engine:
     return engine
 
 
-def governed(lake: Lake) -> Session:
+def governed(lake: Lake, observability: Observability = _OFF) -> Session:
     """Open a session over the same snapshots."""
-    session = SessionFactory().open()
+    session = SessionFactory(RuntimeProfile(observability=observability)).open()
     for table in TABLES:
         session.register(table, lake.snapshot(table))
     return session
@@ -87,13 +97,9 @@ def warm_up(engine: Engine, session: Session, queries: Mapping[str, str]) -> Non
 
 
 def totals_of(
-    engine: Engine, session: Session, queries: Mapping[str, str], *, rounds: int, seed: int
+    ways: Mapping[str, Callable[[str], object]], queries: Mapping[str, str], *, rounds: int, seed: int
 ) -> Times:
     """Time all queries from text to last row, in shuffled order within each round."""
-    ways: dict[str, Callable[[str], object]] = {
-        "engine": lambda query: pa.table(engine.sql(query)),
-        "session": lambda query: session.sql(query).to_arrow(),
-    }
     pairs = [(way, query) for way in ways for query in queries]
     shuffler = random.Random(seed)
     times: Times = {f"{way} {query}": [] for way, query in pairs}
@@ -122,6 +128,17 @@ def planning_of(engine: Engine, lake: Lake, queries: Mapping[str, str], *, round
     return times
 
 
+def openings_of(*, rounds: int) -> Times:
+    """Time opening and closing, of the bare engine and of a session, once everything is imported."""
+    factory = SessionFactory()
+    settings = factory.profile.engine_settings()
+    times: Times = {"engine": [], "session": []}
+    for _ in range(rounds):
+        times["engine"].append(elapsed(lambda _: Engine(settings), ""))
+        times["session"].append(elapsed(lambda _: factory.open().close(), ""))
+    return times
+
+
 def elapsed(run: Callable[[str], object], query: str) -> float:
     """Return the seconds that a call takes."""
     start = time.perf_counter()
@@ -129,7 +146,7 @@ def elapsed(run: Callable[[str], object], query: str) -> float:
     return time.perf_counter() - start
 
 
-def render(totals: Times, texts: Times, options: argparse.Namespace) -> str:
+def render(totals: Times, texts: Times, openings: Times, options: argparse.Namespace) -> str:
     """Write the report in Markdown."""
     rows: list[list[str]] = []
     for index, name in enumerate(("best", "median")):
@@ -137,11 +154,22 @@ def render(totals: Times, texts: Times, options: argparse.Namespace) -> str:
         rows.append(
             [f"22 queries, {name}", seconds(engine), seconds(session), f"{session / engine - 1:+.1%}"]
         )
+        kept = totals["session, runs told"][index]
+        rows.append(
+            [
+                f"22 queries, runs kept and told as JSON, {name}",
+                seconds(session),
+                seconds(kept),
+                f"{kept / session - 1:+.1%}",
+            ]
+        )
     base = statistics.median(texts["engine"])
     for name in ("new text", "known text"):
         mine = statistics.median(texts[name])
         rows.append([f"planning a {name}, median", seconds(base), seconds(mine), seconds(mine - base)])
-    head = ["", "engine alone", "session", "added"]
+    base, mine = (statistics.median(openings[way]) for way in ("engine", "session"))
+    rows.append(["opening and closing, median", seconds(base), seconds(mine), seconds(mine - base)])
+    head = ["", "without", "with", "added"]
     return "\n\n".join(
         [setting(f"Scale factor {options.scale}, {options.rounds} rounds"), "\n".join(markdown(head, rows))]
     )

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, RecordBatchReader};
+use datafusion::arrow::array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ffi::FFI_ArrowSchema;
@@ -59,6 +59,14 @@ pub fn export_stream(py: Python<'_>, reader: ResultReader) -> PyResult<Bound<'_,
 pub fn export_reader(py: Python<'_>, reader: ForeignReader) -> PyResult<Bound<'_, PyCapsule>> {
     let stream = FFI_ArrowArrayStream::new(Box::new(Unlocked { reader }));
     PyCapsule::new_with_value(py, stream, STREAM)
+}
+
+/// Hand rows that are in memory out as a stream capsule. Readers need not let go of the GIL for them, and one on
+/// a thread that calls Python already could not: it may have let go of it by means that PyO3 does not see.
+pub fn export_batch(py: Python<'_>, batch: RecordBatch) -> PyResult<Bound<'_, PyCapsule>> {
+    let schema = batch.schema();
+    let reader = RecordBatchIterator::new([Ok(batch)], schema);
+    PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(reader)), STREAM)
 }
 
 /// A schema for Python: an object with `__arrow_c_schema__`.

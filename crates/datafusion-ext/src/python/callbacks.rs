@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::{ArrayRef, RecordBatchIterator};
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
-use super::arrow::{export_reader, import_stream};
+use super::arrow::{export_batch, export_reader, import_stream};
 use super::errors::from_python;
 use super::scan::PyDeltaScan;
 use crate::engine::{Call, ForeignReader, Made, Opener, ScanView, TableMaker, Writer};
@@ -40,12 +40,10 @@ pub fn writer(write: Py<PyAny>) -> Writer {
 /// Call a function with rows for one column.
 pub fn call(function: Py<PyAny>) -> Call {
     Arc::new(move |rows| {
-        let schema = rows.schema();
-        let reader: ForeignReader = Box::new(RecordBatchIterator::new([Ok(rows)], schema));
         Python::attach(|py| {
-            let rows = PyRows { reader: Mutex::new(Some(reader)) };
-            let returned = function.bind(py).call1((rows,)).and_then(|returned| import_stream(&returned));
-            let column = returned.map_err(|raised| from_python(py, raised))?;
+            let returned = function.bind(py).call1((PyBatch { rows },));
+            let column = returned.and_then(|returned| import_stream(&returned));
+            let column = column.map_err(|raised| from_python(py, raised))?;
             py.detach(|| one_column(column))
         })
     })
@@ -118,5 +116,24 @@ impl PyRows {
             Some(reader) => export_reader(py, reader),
             None => Err(PyValueError::new_err("These rows have been read")),
         }
+    }
+}
+
+/// Rows in memory for a function of the caller.
+#[pyclass(name = "Batch", module = "datafusion_ext", frozen)]
+struct PyBatch {
+    rows: RecordBatch,
+}
+
+#[pymethods]
+impl PyBatch {
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        drop(requested_schema);
+        export_batch(py, self.rows.clone())
     }
 }

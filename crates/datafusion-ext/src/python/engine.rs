@@ -16,8 +16,8 @@ use super::query::PyQuery;
 use super::scan::PyDeltaScan;
 use super::signals::wait;
 use crate::engine::{
-    Allowed, CacheFill, CacheLimits, CallKind, Caller, Engine, ForeignReader, Insertion, Limits, Routine, ScanView,
-    guarded,
+    Allowed, CacheFill, CacheLimits, CallKind, Caller, Engine, ForeignReader, Insertion, Limits, Routine,
+    ScanView, guarded,
 };
 use crate::error::{Code, EngineError, Result};
 use crate::scan::Alignment;

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from datafusion_ext import Engine, EngineError
 from df_runtime import _parameters
-from df_runtime._limits import limited
+from df_runtime._arguments import expect
+from df_runtime._limits import chosen, limited
 from df_runtime._parameters import Parameters
 from df_runtime.errors import DfRuntimeError, PlanBytesError, PolicyError
 from df_runtime.gate import GateReport
@@ -116,7 +117,8 @@ class Explaining:
         [{'two': 2}]
         """
         engine = self._opened()
-        allowed = policy or self._profile.policy
+        expect("data", data, (bytes, bytearray, memoryview), "the bytes of a plan")
+        allowed = chosen(policy, self._profile)
         with self._observer.planning("") as run:
             run.is_plan("", "bytes")
             _refuse(allowed)

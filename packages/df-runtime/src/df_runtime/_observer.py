@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -160,14 +160,20 @@ class Run:
         query.watch(self._ended if self._observer.listens else None)
 
     @contextmanager
-    def starting(self) -> Generator[None]:
-        """Watch the start of one more run: a plan can fail before there is a stream."""
+    def starting(self, last_run: Callable[[], Mapping[str, Any] | None] = lambda: None) -> Generator[None]:
+        """Watch the start of one more run: a plan can fail before there is a stream.
+
+        What fails later is told by the run itself, where `last_run` shows that there was one.
+        """
+        before = _start_of(last_run())
         with self._lock:
             self._executions += 1
             self._refusal = None
         try:
             yield
         except EngineError as error:
+            if _start_of(last_run()) != before:
+                raise
             self._refusal = self._failed(error.code, self._executions)
             if self._observer.listens:
                 self._observer.tell(self._refusal, self.parent)
@@ -240,6 +246,10 @@ class Run:
             cache=self.cache,
             datasets=tuple(map(_told_dataset, self._identities)),
         )
+
+
+def _start_of(run: Mapping[str, Any] | None) -> int | None:
+    return None if run is None else run["started"]
 
 
 def _told_dataset(identity: DatasetIdentity) -> RunDataset:

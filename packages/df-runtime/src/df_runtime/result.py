@@ -354,7 +354,7 @@ class Result:
     @contextmanager
     def _analyzing(self) -> Generator[None]:
         self._refuse_closed()
-        with self._run.starting():
+        with self._run.starting(lambda: self._planned.last_run):
             yield
 
     def _refuse_closed(self) -> None:
