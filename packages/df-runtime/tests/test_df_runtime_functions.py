@@ -156,7 +156,8 @@ def test_the_catalog_tells_tier_and_volatility(open_session: Session):
     assert told["random"] == ("built-in", "volatile")
     assert told["now"] == ("built-in", "stable")
     assert (functions["twice"].tier, functions["twice"].volatility) == ("python", "stable")
-    assert [each.arguments for each in functions["twice"].signatures] == [(("x", "Int64"),)]
+    (signature,) = functions["twice"].signatures
+    assert ([kind for _, kind in signature.arguments], signature.returns) == (["Int64"], "Int64")
     assert (functions["changes"].tier, functions["changes"].volatility) == ("python", None)
     query = "SELECT tier, volatility FROM information_schema.routines WHERE routine_name = 'twice'"
     assert rows(open_session, query) == [("python", "stable")]

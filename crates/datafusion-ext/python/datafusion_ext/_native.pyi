@@ -312,8 +312,8 @@ class Query:
         """Return the ``logical``, ``optimized`` and ``physical`` plan as text and as trees.
 
         A tree lists its operators, parents first, by position. The physical one has the figures of the latest
-        run. With `analyze` the query is run for them, as any other run is: watched, within its limits, until it
-        is cancelled. Then ``analyzed`` is the text with what each operator did.
+        run. With `analyze` the query is run for them as any other is: watched, limited, and cancelled by
+        `cancel`. Then ``analyzed`` is the text with what each operator did.
         """
     @property
     def last_run(self) -> _Run | None:

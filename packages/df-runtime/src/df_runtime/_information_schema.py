@@ -102,7 +102,7 @@ def table_names() -> tuple[str, ...]:
     return tuple(sorted({*_OWN, *_TABLES, _FUNCTION_TIERS}))
 
 
-_OWN: Final = ("columns", "df_settings", "parameters", "routines", "schemata", "tables", "views")
+_OWN: Final = ("tables", "columns", "views", "schemata", "routines", "parameters", "df_settings")
 
 
 def _function_tiers(engine: Engine, python_functions: AbstractSet[str]) -> pa.Table:
@@ -262,5 +262,4 @@ _TABLES: Final[Mapping[str, tuple[list[pa.Field[Any]], Callable[[_Named, TableSp
         _table_contracts,
     ),
 }
-_STANDARD: Final = ("tables", "columns", "views", "schemata", "routines", "parameters", "df_settings")
-TABLES: Final = (*_STANDARD, _FUNCTION_TIERS, *_TABLES)
+TABLES: Final = (*_OWN, _FUNCTION_TIERS, *_TABLES)
