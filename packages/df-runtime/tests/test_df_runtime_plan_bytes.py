@@ -89,12 +89,6 @@ def test_plans_hold_the_query_in_substrait(orders: Session):
     assert plans.substrait is not None
     assert plans.substrait_reason == ""
     assert orders.substrait(plans.substrait).to_arrow().to_pylist() == [{"most": 4}]
-    assert (
-        plans.digests["substrait"]
-        == orders.explain(
-            "SELECT max(id) AS most FROM orders WHERE id < $below", params={"below": 5}
-        ).digests["substrait"]
-    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +105,6 @@ def test_what_substrait_cannot_say_has_a_reason(orders: Session, query: str, rea
 
     assert plans.substrait is None
     assert reason in plans.substrait_reason
-    assert "substrait" not in plans.digests
 
 
 def test_a_definition_is_not_carried_out_for_its_plan(orders: Session):
