@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import weakref
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -33,19 +34,22 @@ class Caches:
         return found
 
     def register(self) -> None:
-        """Make `session_caches()` known in SQL."""
-        self._engine.register_table_function(CACHES_FUNCTION, self.table)
+        """Make `session_caches()` known in SQL. The engine must not hold what holds the engine."""
+        caches = weakref.ref(self)
+        self._engine.register_table_function(CACHES_FUNCTION, lambda *arguments: _table(caches(), arguments))
 
-    def table(self, *arguments: object) -> pa.Table:
-        """List the caches; called by the engine while it plans."""
-        if arguments:
-            raise ParameterError(f"Expected {CACHES_FUNCTION}() without arguments, found {arguments!r}.")
-        rows = [
-            {"cache": name, **{figure: fill.get(figure) for figure in _FIGURES}}
-            for name, fill in self.figures().items()
-            if isinstance(fill, Mapping)
-        ]
-        return pa.Table.from_pylist(rows, schema=_SCHEMA)
+
+def _table(caches: Caches | None, arguments: Sequence[object]) -> pa.Table:
+    """List the caches; called by the engine while it plans."""
+    if arguments:
+        raise ParameterError(f"Expected {CACHES_FUNCTION}() without arguments, found {arguments!r}.")
+    figures = {} if caches is None else caches.figures()
+    rows = [
+        {"cache": name, **{figure: fill.get(figure) for figure in _FIGURES}}
+        for name, fill in figures.items()
+        if isinstance(fill, Mapping)
+    ]
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 
 def _plain(stats: object) -> object:

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from datafusion_ext import DeltaScan, Engine, EngineError
 from delta_io import ChangeSet, Table
-from df_runtime._caches import CACHES_FUNCTION
 from df_runtime._names import TableName
 from df_runtime._references import FUNCTIONS_OF_TABLES
 from df_runtime._resolve import ArrowDataset, Dataset, DeltaDataset
@@ -154,7 +153,6 @@ class TableFunctions:
         functions = {"changes": self.changes, "delta_files": self.files, "delta_history": self.history}
         for name in FUNCTIONS_OF_TABLES:
             engine.register_table_function(name, functions[name])
-        self._registry.python_functions |= {*FUNCTIONS_OF_TABLES, CACHES_FUNCTION}
 
     def changes(self, *arguments: object) -> ScanView:
         """Scan the rows that changed after one version, up to another or the one that the query reads."""

@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from datafusion_ext import Engine, EngineError
 from delta_io import DeltaIoError, ScanConfig, Snapshot, Table
+from df_runtime._caches import CACHES_FUNCTION
 from df_runtime._catalogs import Catalog
 from df_runtime._diagnosis import Names, diagnose
 from df_runtime._gate import Gate
 from df_runtime._information_schema import described
 from df_runtime._names import TableName
-from df_runtime._references import Text, needle
+from df_runtime._references import FUNCTIONS_OF_TABLES, Text, needle
 from df_runtime._resolve import Dataset, DeltaDataset, Rules, ViewDataset, resolve
 from df_runtime._untyped import untyped
 from df_runtime.errors import DatasetUnsupportedError, DfRuntimeError, SqlError, ViewCycleError
@@ -52,7 +53,7 @@ class Registry:
         self._found: set[TableName] = set()
         self._tickets = itertools.count(1)
         self._lock = threading.RLock()
-        self.python_functions: set[str] = set()
+        self.python_functions = {*FUNCTIONS_OF_TABLES, CACHES_FUNCTION}
         self._rules = Rules(profile.features, profile.evolution)
         self.gate = Gate(engine, profile, self.diagnosed)
 
