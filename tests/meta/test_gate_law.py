@@ -18,6 +18,7 @@ GUARDED = frozenset(
     {
         ("df_runtime/_gate.py", "_refuse_unread"),
         ("df_runtime/_information_schema.py", "described"),  # plans views of its own, never a user's text
+        ("df_runtime/_naming.py", "_listed"),  # likewise: asks for the names of all tables
         ("df_runtime/session.py", "_plan"),
         ("df_runtime/prepared.py", "_made"),
         ("df_runtime/_substrait.py", "_produced"),
