@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zlib
 from datetime import UTC, date, datetime
@@ -311,3 +312,19 @@ def test_paths_that_look_like_uris(tmp_path):
     commit(tmp_path, 0, protocol(), metadata(PLAIN), add("a:b.parquet", stats=stats(1, 1)))
     assert ids(Table(tmp_path)) == ids(Table(tmp_path), predicate="id = 1") == [1]
     assert Table(tmp_path).changes(-1).weighted().read_all().num_rows == 1
+
+
+def test_a_checkpoint_written_late_does_not_move_later_commits(tmp_path):
+    write(tmp_path / "a.parquet", [1])
+    actions = [protocol(), metadata(PLAIN), add("a.parquet", size=(tmp_path / "a.parquet").stat().st_size)]
+    log = tmp_path / "_delta_log"
+    log.mkdir()
+    pq.write_table(checkpoint_table(actions), log / f"{5:020}.checkpoint.parquet")
+    os.utime(log / f"{5:020}.checkpoint.parquet", (900, 900))
+    for version in (6, 7):
+        commit(tmp_path, version, {"txn": {"appId": "a", "version": version}})
+        os.utime(log / f"{version:020}.json", (100 * version, 100 * version))
+    table = Table(tmp_path)
+    assert [table.snapshot(version).timestamp.timestamp() for version in (6, 7)] == [600, 700]
+    assert table.snapshot(timestamp=datetime.fromtimestamp(650, UTC)).version == 6
+    assert table.snapshot(timestamp=datetime.fromtimestamp(599.9995, UTC)).version == 5

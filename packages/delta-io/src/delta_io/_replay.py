@@ -181,8 +181,21 @@ def _replay(location: Location, checkpoint: Checkpoint | None, version: int, lis
         metadata=named.metadata,
         transactions=named.transactions,
         files=files if lines is None else _reconcile(location, files, lines),
-        modified_ms={each.version: each.modified_ms for each in listing.checkpoints} | listing.commits,
+        modified_ms=_modified(listing),
     )
+
+
+def _modified(listing: _log.Listing) -> dict[int, int]:
+    """Return when each version's commit was written; by its checkpoint, when that is all that is left.
+
+    A checkpoint may be written after commits that follow it: it is no later than they are.
+    """
+    times = dict(listing.commits)
+    for each in listing.checkpoints:
+        after = min((at for version, at in times.items() if version > each.version), default=None)
+        latest = each.modified_ms if after is None else min(each.modified_ms, after - 1)
+        times.setdefault(each.version, latest)
+    return times
 
 
 def _tail(parts: list[bytes], named: _Named) -> _Lines | None:
