@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pyarrow as pa
 import pytest
 from delta_io_log import add, commit, field, metadata, protocol
@@ -16,6 +18,7 @@ from delta_io import (
     FeatureRules,
     OptionError,
     Protocol,
+    SchemaMismatchError,
     Table,
     UnsupportedError,
     WritePolicy,
@@ -185,3 +188,34 @@ def test_tables_that_ask_for_the_unknown_are_refused(tmp_path):
     with pytest.raises(UnsupportedError):
         Table(str(folder)).snapshot().to_reader().read_all()
     assert DeltaTable.is_deltatable(str(folder))
+
+
+def test_statistics_columns_of_a_table_that_is_there(tmp_path):
+    spec = TableSpec("t", [ColumnSpec("a", "long"), ColumnSpec("b c", "long"), ColumnSpec("d", "long")])
+    table = Table.create(tmp_path / "t", spec)
+    row = pa.table({"a": [1], "b c": [2], "d": [3]})
+
+    def newest():
+        table.write(row)
+        actions = table.snapshot().add_actions().to_pylist()
+        bounds = max(actions, key=lambda each: each["modification_time"])["min"]
+        return {name for name, value in bounds.items() if value is not None}
+
+    assert newest() == {"a", "b c", "d"}
+    time.sleep(0.01)
+    chosen = Table(table.uri, policy=WritePolicy(statistics_columns=["b c"]))
+    commit = chosen.keep_statistics(metadata={"why": "wide"})
+    assert (commit.operation, table.commit_info(commit.version).metadata["why"]) == (
+        "SET TBLPROPERTIES",
+        "wide",
+    )
+    assert newest() == {"b c"}
+    assert chosen.keep_statistics().operation == "NONE"
+    time.sleep(0.01)
+    table.keep_statistics(["a", "d"])
+    assert newest() == {"a", "d"}
+    time.sleep(0.01)
+    table.keep_statistics()
+    assert newest() == {"a", "b c", "d"}
+    with pytest.raises(SchemaMismatchError, match="no column"):
+        table.keep_statistics(["z"])

@@ -14,6 +14,7 @@ from delta_io._ordering import Order
 from delta_io._pump import pumped
 from delta_io._rows import adapt, whole
 from delta_io._schema import lossless
+from delta_io._target import has_fraction
 from delta_io.errors import ConstraintError, OptionError, SchemaMismatchError
 from delta_io.storage import MASK
 
@@ -46,6 +47,11 @@ class Aligned:
             name
             for name in partition_by
             if name in self._schema.names and pa.types.is_string(schema.field(name).type)
+        ]
+        self._fractions = [
+            name
+            for name in partition_by
+            if name in self._schema.names and has_fraction(schema.field(name).type)
         ]
         self._defaults = {
             name: _default(schema.field(name), value)
@@ -105,6 +111,11 @@ class Aligned:
             if pc.any(empty).as_py():
                 what = f"partition column {name!r} has an empty text, which Delta cannot tell from null"
                 raise self._refused(batch, empty, what)
+        for name in self._fractions:
+            negative = pc.fill_null(pc.less(batch.column(name), pa.scalar(0, pa.decimal128(1, 0))), False)
+            if pc.any(negative).as_py():
+                what = f"partition column {name!r} has a negative fraction, which deltalake writes wrong"
+                raise self._refused(batch, negative, what)
 
     def _refused(self, batch: pa.RecordBatch, rows: pa.Array[Any], what: str) -> ConstraintError:
         count, first = pc.sum(rows).as_py(), self.rows + pc.index(rows, True).as_py()

@@ -98,6 +98,10 @@ class Commit(Struct, frozen=True, kw_only=True):
         Figures of the operation.
     warnings : tuple[str, ...]
         What went wrong after the commit, such as a checkpoint that could not be written.
+    rewritten : str or None
+        Why predicates were rewritten for deltalake's engine, which would have taken other rows; None when
+        they ran as written. The commit's metadata has the reason as ``delta_io.rewritten``, and the predicate
+        that was given as ``delta_io.predicate``.
     """
 
     version: int
@@ -112,6 +116,7 @@ class Commit(Struct, frozen=True, kw_only=True):
     metrics: Mapping[str, int] = {}
     bloom_filters: BloomFilters | None = None
     warnings: tuple[str, ...] = ()
+    rewritten: str | None = None
 
 
 class CommitInfo(Struct, frozen=True, kw_only=True):
@@ -165,6 +170,14 @@ class Request(Struct, frozen=True, kw_only=True):
     masked: frozenset[str] = frozenset()
     look_for_bloom_filters: bool = False
     names_in_files: Mapping[str, str] = {}
+    rewritten: str | None = None
+    predicate: str | None = None
+
+    def recorded(self) -> dict[str, str]:
+        """Return what is recorded with the commit."""
+        own = {"delta_io.predicate": self.predicate, "delta_io.rewritten": self.rewritten}
+        noted = {key: text for key, text in own.items() if text is not None and self.rewritten is not None}
+        return {**(self.metadata or {}), **noted}
 
 
 Operation = Callable[[DeltaTable, CommitProperties, PostCommitHookProperties], object]
@@ -292,7 +305,7 @@ def _properties(policy: WritePolicy, request: Request, mark: str) -> CommitPrope
     transaction = request.transaction
     given = [] if transaction is None else [DeltaTransaction(transaction.app_id, transaction.version)]
     return CommitProperties(
-        custom_metadata={**(request.metadata or {}), _log.MARK: mark},
+        custom_metadata={**request.recorded(), _log.MARK: mark},
         max_commit_retries=0 if request.expected_version is not None else policy.retry.rebase_attempts,
         app_transactions=given or None,
     )
@@ -315,6 +328,7 @@ def _report(location: Location, attempts: _Attempts, found: tuple[int, int, str]
         bytes=0,
         seconds=time.monotonic() - attempts.started,
         retries=tuple(attempts.made),
+        rewritten=request.rewritten,
     )
     if reached == before:
         return nothing

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, TableFeatures
@@ -78,6 +78,25 @@ def enabling(feature: Feature, snapshot: Snapshot, location: Location) -> Operat
     return _local(feature, location) if location.local else _remote(feature, snapshot.protocol, location)
 
 
+def setting(name: str, value: str | None, snapshot: Snapshot, location: Location) -> Operation:
+    """Return the operation that sets a property, or takes it away."""
+    if snapshot.properties.get(name) == value:
+        return _nothing
+    if location.local:
+        described = {
+            "operation": "SET TBLPROPERTIES",
+            "operationParameters": {"properties": json.dumps({name: value})},
+        }
+        return _own_commit(location, described, lambda state: _configured(state, {name: value}))
+    if value is None or snapshot.protocol.min_writer_version >= _NAMED_WRITER:
+        raise UnsupportedError(
+            f"property {name!r} of {location.shown!r} cannot be changed",
+            "deltalake cannot do it, or not alone",
+            "Set it by another engine.",
+        )
+    return _operations.set_properties({name: value})
+
+
 def _nothing(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
     del handle, commit, hooks
 
@@ -97,45 +116,58 @@ def _remote(feature: Feature, protocol: Protocol, location: Location) -> Operati
 
 
 def _local(feature: Feature, location: Location) -> Operation:
+    described = {"operation": "ENABLE FEATURE", "operationParameters": {"feature": feature}}
+    return _own_commit(location, described, lambda state: _changed(feature, state))
+
+
+def _own_commit(location: Location, described: Json, changed: Callable[[State], Iterable[Json]]) -> Operation:
+    """Return the operation that commits what a local table's metadata changes to."""
+
     def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
         del hooks
         version = handle.version()
         state = load(location, version)
         if state is None:
             raise ConflictError(f"version {version} of {location.shown!r} is gone", "the table was replaced")
-        commit_info = {
-            "timestamp": int(time.time() * 1000),
-            "operation": "ENABLE FEATURE",
-            "operationParameters": {"feature": feature},
-            **(commit.custom_metadata or {}),
-        }
+        info = {"timestamp": int(time.time() * 1000), **described, **(commit.custom_metadata or {})}
         created = handle.metadata().created_time
-        actions = [{"commitInfo": commit_info}, *_changed(feature, state, created)]
+        actions: list[Json] = [{"commitInfo": info}, *changed(state)]
+        for action in actions:
+            if "metaData" in action:
+                action["metaData"]["createdTime"] = created
         commit_version(location, version + 1, actions)
         handle.update_incremental()
 
     return operation
 
 
-def _changed(feature: Feature, state: State, created: int | None) -> Iterator[Json]:
+def _changed(feature: Feature, state: State) -> Iterator[Json]:
     """Yield the table's protocol and metadata with a feature on."""
-    metadata = state.metadata
-    schema: Json = json.loads(metadata.schema_string)
-    configuration = {**metadata.configuration, **_PROPERTIES.get(feature, {})}
+    yield {"protocol": _protocol(feature, state.protocol)}
+    properties = dict(_PROPERTIES.get(feature, {}))
+    schema: Json = json.loads(state.metadata.schema_string)
     if feature == "columnMapping":
         schema["fields"], most = _mapped(schema["fields"], 0)
-        configuration["delta.columnMapping.maxColumnId"] = str(most)
-    yield {"protocol": _protocol(feature, state.protocol)}
+        properties["delta.columnMapping.maxColumnId"] = str(most)
+    yield from _configured(state, properties, schema)
+
+
+def _configured(
+    state: State, properties: Mapping[str, str | None], schema: Json | None = None
+) -> Iterator[Json]:
+    """Yield the table's metadata with other properties, and another schema."""
+    metadata = state.metadata
+    configuration = {**metadata.configuration, **properties}
+    text = None if schema is None else json.dumps(schema, separators=(",", ":"), ensure_ascii=False)
     yield {
         "metaData": {
             "id": metadata.id,
             "name": metadata.name,
             "description": metadata.description,
             "format": {"provider": "parquet", "options": {}},
-            "schemaString": json.dumps(schema, separators=(",", ":"), ensure_ascii=False),
+            "schemaString": metadata.schema_string if text is None else text,
             "partitionColumns": metadata.partition_columns,
-            "createdTime": created,
-            "configuration": configuration,
+            "configuration": {name: each for name, each in configuration.items() if each is not None},
         }
     }
 

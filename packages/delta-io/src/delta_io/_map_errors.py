@@ -29,7 +29,15 @@ _PREVIEW: Final = re.compile(r"(\d+) rows failed validation check")
 _NO_COLUMN: Final = re.compile(r"No field named (.+?)\.")
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _QUOTED: Final = re.compile(r"'[^']*'")
+_OF_STATISTICS: Final = (
+    "Where statistics of a file are not what its columns are, make a deep clone, which writes them anew."
+)
+_OF_TIMES: Final = (
+    "deltalake compares times with SQL text in nanoseconds: keep them, and what they check, to 1678-2261."
+)
 _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
+    # A predicate that deltalake wrote down wrong for itself, and reads when another commit came first.
+    ("Error evaluating predicate", errors.ConflictError, "Read the newest version and try again."),
     ("rows failed validation check", errors.ConstraintError, "Correct or leave out those rows."),
     ("MERGE matched a target row", errors.ConstraintError, "Make the keys of the source distinct."),
     ("violates", errors.ConstraintError, "Correct or leave out those rows."),
@@ -44,11 +52,15 @@ _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
     ("not yet supported", errors.UnsupportedError, ""),
     ("append-only", errors.UnsupportedError, "Append rows, or write to another table."),
     ("not implemented", errors.UnsupportedError, ""),
+    ("Overflow converting", errors.UnsupportedError, _OF_TIMES),
+    ("Cannot cast Timestamp(", errors.UnsupportedError, _OF_TIMES),
     ("Cast error", errors.PredicateError, "Check the values that the SQL text casts."),
     ("Error during planning", errors.PredicateError, "Check the functions and types of the SQL text."),
     ("No files in log segment", errors.NotDeltaError, "Create the table first."),
     ("LogSegment end version", errors.VersionNotFoundError, "Ask for a version that exists."),
     ("Error parsing", errors.LogError, "The log may be damaged."),
+    ("Json error: ", errors.UnsupportedError, _OF_STATISTICS),
+    ("Malformed JSON: ", errors.UnsupportedError, _OF_STATISTICS),
 )
 _OF_STORAGE: Final = re.compile(
     r"Object store error|object store:|Error performing|Log storage error"

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, WriterProperties
 from msgspec import Struct
+from msgspec.structs import replace
 
 from delta_io._generated import regenerated
-from delta_io._read import choose, quote
+from delta_io._read import choose
+from delta_io._sound import Columns, Sound, quote, same_key, sides, sound
 from delta_io.errors import OptionError, SchemaMismatchError
 
 if TYPE_CHECKING:
@@ -72,6 +74,12 @@ class MergeRules(Struct, frozen=True, kw_only=True):
         every = self.matched + self.not_matched + self.not_matched_by_source
         return self.condition is None and not any(each.condition or each.values for each in every)
 
+    @property
+    def expressions(self) -> set[str]:
+        """Columns that clauses give expressions for."""
+        every = self.matched + self.not_matched + self.not_matched_by_source
+        return {name for each in every for name in each.values or ()}
+
 
 def merge_rules(
     on: str | Sequence[str],
@@ -119,6 +127,34 @@ def _clauses(name: str, given: str | Sequence[MergeClause]) -> tuple[MergeClause
     return tuple(given)
 
 
+def sound_rules(rules: MergeRules, source: pa.Schema, target: pa.Schema) -> tuple[MergeRules, str | None]:
+    """Return rules whose conditions the engine answers right, and why they are not those given, if not."""
+    columns = Columns(schema=sides(source, target))
+    of_clauses = replace(columns, pruned_by=False)
+    reasons: list[str | None] = []
+
+    def noted(made: Sound) -> str:
+        reasons.append(made.reason)
+        return made.sql
+
+    def clauses(given: tuple[MergeClause, ...]) -> tuple[MergeClause, ...]:
+        return tuple(
+            each
+            if each.condition is None
+            else replace(each, condition=noted(sound(each.condition, of_clauses)))
+            for each in given
+        )
+
+    made = replace(
+        rules,
+        condition=None if rules.condition is None else noted(sound(rules.condition, columns)),
+        matched=clauses(rules.matched),
+        not_matched=clauses(rules.not_matched),
+        not_matched_by_source=clauses(rules.not_matched_by_source),
+    )
+    return made, next((each for each in reasons if each is not None), None)
+
+
 def merge_columns(given: pa.Schema, table: pa.Schema, rules: MergeRules) -> pa.Schema:
     """Return the columns of a merge's source: the table's as the table has them, others as they come."""
     for key in rules.on:
@@ -146,7 +182,7 @@ def merge(
     new_columns: bool,
 ) -> Operation:
     """Return the operation that merges rows by key; a null key equals a null key."""
-    keys = [f"(target.{quote(key)} IS NOT DISTINCT FROM source.{quote(key)})" for key in rules.on]
+    keys = [same_key(key, table.field(key).type) for key in rules.on]
     condition = " AND ".join([*keys, *([f"({rules.condition})"] if rules.condition else [])])
     values = _Values(table, [name for name in columns.names if name in table.names])
 

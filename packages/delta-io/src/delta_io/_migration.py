@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from delta_io._creation import create_table
 from delta_io._map_errors import mapped
+from delta_io._target import check_enforceable
 from delta_io.errors import OptionError, SchemaMismatchError, UnsupportedError
 from delta_io.policy import WritePolicy
 from delta_io.storage import Location
@@ -163,6 +164,7 @@ def _in_place(
             f"the folders have {', '.join(names) or 'none'}",
             "Correct the contract.",
         )
+    check_enforceable(contract)
     adds = [_add(root, path, footer, contract) for path, footer in zip(files, footers, strict=True)]
     chosen = policy or WritePolicy()
     create_table(

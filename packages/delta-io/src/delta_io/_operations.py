@@ -15,9 +15,8 @@ from deltalake import (
 )
 from msgspec import Struct
 
-from delta_io._predicate import joins_null
-from delta_io._read import quote
-from delta_io.errors import OptionError, PredicateError
+from delta_io._sound import quote
+from delta_io.errors import OptionError
 
 if TYPE_CHECKING:
     from delta_io._align import Aligned
@@ -33,19 +32,8 @@ class Writing(Struct, frozen=True, kw_only=True):
     target_file_bytes: int | None = None
 
 
-def check_lists(predicate: str | None) -> None:
-    """Raise where the engine is known to be wrong: it drops the NULL of a list that it joins to another."""
-    if predicate is not None and joins_null(predicate):
-        raise PredicateError(
-            "the predicate has a list with NULL beside another list",
-            "the engine would take other rows than it says",
-            "Leave NULL out: IN is the same without it, and NOT IN with it holds for no row.",
-        )
-
-
 def check_mode(mode: str, predicate: str | None, *, replace_schema: bool) -> None:
     """Raise when the arguments of a write contradict each other."""
-    check_lists(predicate)
     if mode not in ("append", "overwrite", "error"):
         raise OptionError(f"unknown mode {mode!r}", fix="Use append, overwrite or error.")
     if predicate is not None and mode != "overwrite":
@@ -83,7 +71,6 @@ def write(aligned: Aligned, writing: Writing, properties: WriterProperties) -> O
 
 def delete(predicate: str | None, properties: WriterProperties) -> Operation:
     """Return the operation that deletes rows."""
-    check_lists(predicate)
 
     def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
         handle.delete(
@@ -98,7 +85,6 @@ def delete(predicate: str | None, properties: WriterProperties) -> Operation:
 
 def update(updates: Mapping[str, str], predicate: str | None, properties: WriterProperties) -> Operation:
     """Return the operation that updates rows."""
-    check_lists(predicate)
     if not updates:
         raise OptionError("nothing is to be updated", fix="Name at least one column and its new value.")
 

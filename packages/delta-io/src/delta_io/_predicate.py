@@ -103,16 +103,27 @@ def columns_of(node: Node) -> frozenset[str]:
             return frozenset().union(*map(columns_of, parts))
 
 
-def comparisons(node: Node) -> Iterator[Compare]:
-    """Yield the comparisons of a predicate."""
+def leaves(node: Node) -> Iterator[Compare | IsNull]:
+    """Yield the conditions of a predicate on single columns."""
     match node:
-        case Compare():
+        case Compare() | IsNull():
             yield node
         case All(parts) | Some(parts):
             for part in parts:
-                yield from comparisons(part)
+                yield from leaves(part)
         case _:
             return
+
+
+def kind_of(schema: pa.Schema, path: Path) -> pa.DataType:
+    """Return the type of a column, or of a field within one; raise `KeyError` when there is none."""
+    kind = pa.struct(list(schema))
+    for name in path:
+        index = kind.get_field_index(name) if pa.types.is_struct(kind) else -1
+        if index < 0:
+            raise KeyError(name)
+        kind = cast("Any", kind.field(index).type)
+    return kind
 
 
 class _Column(Struct, frozen=True, kw_only=True):
@@ -292,7 +303,9 @@ class _Parser:
             self._fail("it ends too early")
         if self._take("-"):
             value = self._literal()
-            return -value if isinstance(value, (int, Decimal)) else self._fail("only numbers can be negative")
+            if isinstance(value, Decimal):
+                return value.copy_negate()  # the operator rounds
+            return -value if isinstance(value, int) else self._fail("only numbers can be negative")
         if self._is_typed_literal():
             self._at += 1
         kind, text = self._tokens[self._at]

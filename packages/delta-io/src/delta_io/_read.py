@@ -16,9 +16,20 @@ from delta_io._compute import pc
 from delta_io._engine_doubts import Oddities, check_vectors, loses_rows, odd_columns
 from delta_io._map_errors import mapped
 from delta_io._places import decode_paths, placed
-from delta_io._predicate import Node, comparisons, joins_lists, joins_null, parse
+from delta_io._predicate import (
+    Compare,
+    IsNull,
+    Node,
+    columns_of,
+    joins_lists,
+    joins_null,
+    kind_of,
+    leaves,
+    parse,
+)
 from delta_io._replay import rows_of
 from delta_io._rows import Layout, adapt, read_rows
+from delta_io._sound import Columns, Sound, quote, sound
 from delta_io.errors import (
     DeltaIoError,
     OptionError,
@@ -41,13 +52,9 @@ _SETTINGS: Final = {
 # Features that the engine refuses, and reading file by file knows: values are cast to the table's types.
 _REFUSED_BY_ENGINE: Final = frozenset({"typeWidening", "typeWidening-preview", "vacuumProtocolCheck"})
 _EXACT_DIGITS: Final = 15
+_NO_JSON: Final = r":\s*-?(NaN|Infinity)"
 _FIRST_YEAR: Final = 1678
 _LAST_YEAR: Final = 2261
-
-
-def quote(name: str) -> str:
-    """Return a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def choose(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
@@ -83,11 +90,11 @@ def read_snapshot(
     names = ", ".join(quote(name) for name in shown.names)
     sql = f"SELECT {names} FROM {_source(snapshot)}"
     if predicate is not None:
+        node = _parsed(predicate, snapshot)
+        exact = snapshot.partition_by if node is None else tuple(columns_of(node))  # else they go by file
+        made = sound(predicate, Columns(schema=snapshot.schema, exact=exact)).sql
         # The engine prunes by the first half. It loses conjuncts that are null; the second half keeps them.
-        prune_by = (
-            "" if _parsed(predicate, snapshot) is None and _doubtful(snapshot) else f"({predicate}\n) AND "
-        )
-        sql += f" WHERE {prune_by}(({predicate}\n) IS TRUE)"
+        sql += f" WHERE ({made}\n) AND (({made}\n) IS TRUE)"
     with mapped(location, "reading"):
         builder = QueryBuilder(_SETTINGS).register("snapshot", snapshot._handle())  # pyright: ignore[reportPrivateUsage] -- same package
         stream = builder.execute(sql)
@@ -123,14 +130,12 @@ def _other_files(snapshot: Snapshot, location: Location) -> str | None:
         return "deltalake lists other files"  # it tells paths apart that are the same, decoded
     if pc.any(pc.match_substring_regex(theirs, "^[A-Za-z][A-Za-z0-9+.-]*:[^/]")).as_py():
         return "a path starts with a word and a colon, which deltalake's engine takes for a URI"
-    return None
+    odd = _has_odd_statistics(snapshot)
+    return "statistics of a file are no JSON object, which deltalake cannot read" if odd else None
 
 
-def rewritable(snapshot: Snapshot, location: Location, predicate: str | None) -> str | None:
-    """Return a predicate for deltalake to rewrite rows by, as text that it answers right.
-
-    Files that it reads wrong are refused: their values would be lost.
-    """
+def check_rewritable(snapshot: Snapshot, location: Location, predicate: str | None) -> None:
+    """Refuse to have deltalake's engine rewrite files that it reads wrong: their values would be lost."""
     reason = why_not_rewritten(snapshot, location, predicate)
     if reason is not None:
         raise UnsupportedError(
@@ -138,15 +143,6 @@ def rewritable(snapshot: Snapshot, location: Location, predicate: str | None) ->
             reason,
             "Write its rows to a new table: clone_table copies them.",
         )
-    if predicate is None or not _pruned_wrong(predicate, snapshot):
-        return predicate
-    if _has_long_decimals(predicate, snapshot):
-        raise PredicateError(
-            f"rows of {location.shown!r} cannot be chosen by this predicate",
-            f"a decimal has more than {_EXACT_DIGITS} digits, which deltalake's engine does not keep",
-            "Choose them by another column.",
-        )
-    return f"({predicate}\n) IS TRUE"  # by which no file is pruned
 
 
 def why_not_rewritten(snapshot: Snapshot, location: Location, predicate: str | None = None) -> str | None:
@@ -182,72 +178,74 @@ def _mistaken(predicate: str, snapshot: Snapshot) -> str | None:
     node = _parsed(predicate, snapshot)
     if joins_null(predicate) or (node is not None and joins_lists(predicate)):
         return "a list stands beside another list, where deltalake's engine may take other rows"
-    for each in comparisons(node) if node is not None else ():
-        if isinstance(each.value, float):
-            return "a floating-point number is compared; deltalake's engine loses NaN and tells -0.0 from 0.0"
-        if (
-            isinstance(each.value, (int, Decimal))
-            and len(Decimal(each.value).as_tuple().digits) > _EXACT_DIGITS
-        ):
-            return "a number has more digits than deltalake's engine keeps"
-        if isinstance(each.value, datetime) and not _FIRST_YEAR <= each.value.year <= _LAST_YEAR:
-            return "a time lies beyond the range of nanoseconds, which deltalake's engine counts in"
-        if isinstance(each.value, str) and _is_cut(snapshot, each.column):
-            return (
-                "texts are compared whose statistics may be cut off, which deltalake's engine takes for whole"
-            )
+    if isinstance(node, IsNull) and not node.negated:
+        return None  # whatever the bounds, no row is shown by them
+    for each in leaves(node) if node is not None else ():
+        kind = kind_of(snapshot.schema, each.column)
+        if each.column[0] not in snapshot.partition_by and (reason := _inexact(snapshot, each.column, kind)):
+            return reason
+        if isinstance(each, Compare) and (reason := _misread(each.value)):
+            return reason
     return None
 
 
-def _has_long_decimals(predicate: str, snapshot: Snapshot) -> bool:
-    node = _parsed(predicate, snapshot)
-    return any(
-        isinstance(each.value, (int, Decimal))
-        and pa.types.is_decimal(snapshot.schema.field(each.column[0]).type)
-        and len(Decimal(each.value).as_tuple().digits) > _EXACT_DIGITS
-        for each in (comparisons(node) if node is not None else ())
-    )
+def _inexact(snapshot: Snapshot, column: Sequence[str], kind: pa.DataType) -> str | None:
+    """Return why bounds of a column may not be its values, for which deltalake's engine takes them."""
+    if pa.types.is_floating(kind):
+        return "bounds of floating-point numbers leave out NaN and the sign of 0.0; the engine trusts them"
+    if pa.types.is_string(kind) and _is_cut(snapshot, column):
+        return "statistics of texts may be cut off, and are taken for values by deltalake's engine"
+    if pa.types.is_timestamp(kind) and _is_of_milliseconds(snapshot, column):
+        return "statistics of times may be cut to milliseconds, and are taken for values by the engine"
+    return None
 
 
-def _pruned_wrong(predicate: str, snapshot: Snapshot) -> bool:
-    """Tell whether statistics may drop rows wanted: they leave NaN out, and some digits of decimals."""
-    node = _parsed(predicate, snapshot)
-    if node is None:
-        kinds = list(snapshot.schema.types)
-    else:
-        kinds = [snapshot.schema.field(each.column[0]).type for each in comparisons(node)]
-    return any(
-        pa.types.is_floating(kind)
-        or pa.types.is_nested(kind)
-        or (pa.types.is_decimal(kind) and kind.precision > _EXACT_DIGITS)
-        for kind in kinds
-    )
+def _misread(value: object) -> str | None:
+    if isinstance(value, (int, Decimal)) and len(Decimal(value).as_tuple().digits) > _EXACT_DIGITS:
+        return "a number has more digits than deltalake's engine keeps"
+    if isinstance(value, datetime) and not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        return "a time lies beyond the range of nanoseconds, which deltalake's engine counts in"
+    return None
 
 
-def _doubtful(snapshot: Snapshot) -> bool:
-    """Tell whether deltalake's engine may drop files, or row groups, that hold rows wanted."""
-    return any(
-        pa.types.is_floating(field.type)
-        or pa.types.is_nested(field.type)
-        or (pa.types.is_string(field.type) and _is_cut(snapshot, (field.name,)))
-        for field in snapshot.schema
-    )
+def _is_of_milliseconds(snapshot: Snapshot, column: Sequence[str]) -> bool:
+    """Tell whether an upper bound of times is the end of a millisecond, to which it was extended."""
+    bounds = _upper_bounds(snapshot, column)
+    if bounds is None:
+        return False
+    micros = bounds.cast(pa.int64())
+    thousands = pc.multiply(pc.divide(pc.add(micros, 1), 1000), 1000)
+    return bool(pc.any(pc.equal(pc.add(micros, 1), thousands)).as_py())
+
+
+def _has_odd_statistics(snapshot: Snapshot) -> bool:
+    """Tell whether statistics of a file may be something else than a JSON object."""
+    texts = snapshot._state.files["stats"]  # pyright: ignore[reportPrivateUsage] -- same package
+    object_like = pc.match_substring_regex(texts, r"^\s*\{")
+    balanced = pc.equal(pc.count_substring(texts, "{"), pc.count_substring(texts, "}"))
+    fits = pc.and_(pc.and_(object_like, balanced), pc.invert(pc.match_substring_regex(texts, _NO_JSON)))
+    return not pc.all(pc.fill_null(fits, True)).as_py()
 
 
 def _is_cut(snapshot: Snapshot, column: Sequence[str]) -> bool:
     """Tell whether an upper bound of a text column is so long that a writer may have cut it."""
+    bounds = _upper_bounds(snapshot, column)
+    return bounds is not None and bool(pc.any(pc.ends_with(bounds, LAST_CHARACTER)).as_py())
+
+
+def _upper_bounds(snapshot: Snapshot, column: Sequence[str]) -> pa.Array[Any] | None:
     actions = snapshot.add_actions()
     bounds = actions["max"].combine_chunks() if "max" in actions.column_names else None
     for name in column:
         if bounds is None or bounds.type.get_field_index(name) < 0:
-            return False
+            return None
         bounds = pc.struct_field(bounds, [name])
-    return bool(pc.any(pc.ends_with(bounds, LAST_CHARACTER)).as_py())
+    return bounds
 
 
 def _source(snapshot: Snapshot) -> str:
     """Return the relation to read: the table, empty partition texts read as nulls."""
-    doubtful = _empty_partitions(snapshot)
+    doubtful = empty_texts(snapshot)
     if not doubtful:
         return "snapshot"
     names = (
@@ -257,13 +255,24 @@ def _source(snapshot: Snapshot) -> str:
     return f"(SELECT {', '.join(names)} FROM snapshot) AS snapshot"
 
 
-def _empty_partitions(snapshot: Snapshot) -> set[str]:
-    """Return text partition columns with nulls: to the protocol an empty text is one, not to the engine."""
+def for_engine(predicate: str | None, snapshot: Snapshot) -> Sound | None:
+    """Return a predicate over a table's columns for deltalake's operations."""
+    if predicate is None:
+        return None
+    # Files of commits that come meanwhile have statistics that are not known here.
+    columns = Columns(schema=snapshot.schema, empty_texts=empty_texts(snapshot), exact=snapshot.partition_by)
+    return sound(predicate, columns)
+
+
+def empty_texts(snapshot: Snapshot) -> set[str]:
+    """Return text partition columns with empty texts: to the protocol they are nulls, not to the engine."""
     texts = [name for name in snapshot.partition_by if pa.types.is_string(snapshot.schema.field(name).type)]
     if not texts:
         return set()
-    partition = snapshot.add_actions()["partition"].combine_chunks()
-    return {name for name in texts if pc.struct_field(partition, [name]).null_count}
+    files = snapshot._state.files  # pyright: ignore[reportPrivateUsage] -- same package
+    partition = files["partition"].combine_chunks()
+    names = dict(zip(snapshot.schema.names, snapshot.file_columns, strict=True))
+    return {name for name in texts if pc.any(pc.equal(pc.struct_field(partition, [names[name]]), "")).as_py()}
 
 
 def _batches(stream: Any, schema: pa.Schema, location: Location) -> Iterator[pa.RecordBatch]:

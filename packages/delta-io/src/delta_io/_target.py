@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import pyarrow as pa
 
+from delta_io._compute import pc
+from delta_io._predicate import kind_of, typed_value
 from delta_io._read import choose
 from delta_io._schema import arrow_schema
 from delta_io.errors import OptionError, SchemaMismatchError, UnsupportedError
 from delta_io.features import unwritable
-from schema_spec import SpecError, TableSpec
+from schema_spec import Range, SpecError, TableSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from deltalake import WriterProperties
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from delta_io.snapshot import Snapshot
     from delta_io.storage import Location
 
+_FIRST_YEAR: Final = 1678
+_LAST_YEAR: Final = 2261
 _CONSTRAINT: Final = "delta.constraints."
 SchemaMode = Literal["merge", "overwrite"]
 
@@ -70,9 +75,15 @@ def check_writable(protocol: Protocol, features: FeaturePolicy, location: Locati
         )
 
 
-def check_types(schema: pa.Schema, location: Location) -> None:
-    """Raise when a table has columns that no file may hold, which deltalake would put there."""
-    if any(_is_void(field.type) for field in schema):
+def masked_columns(contract: TableSpec) -> frozenset[str]:
+    """Return the columns whose values never show in errors."""
+    return frozenset(each.name for each in contract.columns if each.metadata.get("masked"))
+
+
+def check_stored(snapshot: Snapshot, location: Location) -> None:
+    """Raise when a table has columns that no file may hold, or partitions that would be written wrong."""
+    _check_partitions(snapshot, location)
+    if any(_is_void(field.type) for field in snapshot.schema):
         raise UnsupportedError(
             f"{location.shown!r} cannot be written",
             "it has a column of type 'void'",
@@ -82,6 +93,58 @@ def check_types(schema: pa.Schema, location: Location) -> None:
 
 def _is_void(kind: pa.DataType) -> bool:
     return pa.types.is_null(kind) or any(_is_void(kind.field(at).type) for at in range(kind.num_fields))
+
+
+def _check_partitions(snapshot: Snapshot, location: Location) -> None:
+    """Raise when a partition is one whose value deltalake would write wrong."""
+    partitions = snapshot._state.files["partition"] if snapshot.partition_by else None  # pyright: ignore[reportPrivateUsage] -- same package
+    names = dict(zip(snapshot.schema.names, snapshot.file_columns, strict=True))
+    for name in snapshot.partition_by:
+        if partitions is None or not has_fraction(snapshot.schema.field(name).type):
+            continue
+        texts = pc.struct_field(partitions.combine_chunks(), [names[name]])
+        if pc.any(pc.starts_with(texts, "-")).as_py():
+            raise UnsupportedError(
+                f"{location.shown!r} cannot be written",
+                f"partition column {name!r} has negative fractions, which deltalake writes wrong",
+                "Write its rows to a table that is partitioned by another column.",
+            )
+
+
+def check_set(names: Iterable[str], snapshot: Snapshot) -> None:
+    """Raise when an expression would set a partition column whose values have to be looked at first."""
+    for name in sorted({*names}.intersection(snapshot.partition_by)):
+        if has_fraction(snapshot.schema.field(name).type):
+            raise UnsupportedError(
+                f"partition column {name!r} cannot be set by an expression",
+                "deltalake writes negative numbers with a fraction wrong",
+                "Write the rows anew: delete them, and append them with their new values.",
+            )
+
+
+def check_enforceable(contract: TableSpec) -> None:
+    """Raise when a contract bounds times by one that deltalake cannot compare rows with."""
+    schema = contract.to_arrow()
+    for each in contract.constraints:
+        bounds = (each.minimum, each.maximum) if isinstance(each, Range) else getattr(each, "values", ())
+        column = getattr(each, "column", "")
+        path = (column,) if column in schema.names else tuple(column.split("."))
+        if not column or not pa.types.is_timestamp(kind := kind_of(schema, path)):
+            continue
+        for bound in bounds:
+            time = typed_value(bound, kind) if isinstance(bound, str) else bound
+            if isinstance(time, datetime) and not _FIRST_YEAR <= time.year <= _LAST_YEAR:
+                raise UnsupportedError(
+                    f"constraint {each.name!r} of contract {contract.name!r} cannot be enforced",
+                    f"it names {time.isoformat()}; deltalake compares times of SQL text in nanoseconds,"
+                    f" which reach from {_FIRST_YEAR} to {_LAST_YEAR}",
+                    "Leave the bound out, or name one in that range.",
+                )
+
+
+def has_fraction(kind: pa.DataType) -> bool:
+    """Tell whether values of a type are exact numbers with a fraction."""
+    return pa.types.is_decimal(kind) and cast("Any", kind).scale > 0
 
 
 def as_contracted(schema: pa.Schema, contract: TableSpec) -> pa.Schema:

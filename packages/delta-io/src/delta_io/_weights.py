@@ -1,4 +1,8 @@
-"""Weighted rows added up: equal rows become one, whose weight says how many more there are."""
+"""Weighted rows added up: equal rows become one, whose weight says how many more there are.
+
+Rows are equal where DataFusion, in which views are kept, groups them: -0.0 is 0.0 in a column of numbers,
+while NaNs of different bits, and numbers inside of nested values, are told apart by their bits.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +42,21 @@ def add_up(table: pa.Table) -> pa.Table:
     if not table.num_rows:
         return table
     names = [f"c{index}" for index in range(table.num_columns - 1)]
-    keys = [_key(column.combine_chunks()) for column in table.columns[:-1]]
+    keys = [_key(_unsigned(column.combine_chunks())) for column in table.columns[:-1]]
     rows = pa.arange(0, table.num_rows)
     coded = pa.table([*keys, rows, table.column(-1)], names=[*names, "row", "weight"])
     summed = coded.group_by(names).aggregate([("row", "min"), ("weight", "sum")])
     kept = summed.filter(pc.not_equal(summed["weight_sum"], 0))
     taken = table.take(kept["row_min"])
     return taken.set_column(table.num_columns - 1, WEIGHT, kept["weight_sum"]).cast(table.schema)
+
+
+def _unsigned(array: pa.Array[Any]) -> pa.Array[Any]:
+    """Return numbers whose zeros have no sign."""
+    if not pa.types.is_floating(array.type):
+        return array
+    zero = pa.scalar(0.0, array.type)
+    return pc.if_else(pc.equal(array, zero), zero, array)
 
 
 def _key(array: pa.Array[Any]) -> pa.Array[Any]:
@@ -56,8 +68,6 @@ def _key(array: pa.Array[Any]) -> pa.Array[Any]:
         return _list_key(array, cast("pa.MapArray[Any, Any]", array))
     if pa.types.is_list(kind):
         return _list_key(array, cast("pa.ListArray[Any]", array))
-    if pa.types.is_floating(kind):  # there are many NaNs, which all mean the same; -0.0 stays what it is
-        return pc.if_else(pc.is_nan(array), pa.scalar(float("nan"), kind), array)
     return array
 
 

@@ -13,8 +13,8 @@ from delta_io import _due, _maintain
 from delta_io._commit import Commit, Request, run
 from delta_io._map_errors import mapped
 from delta_io._operations import optimize
-from delta_io._read import choose, rewritable
-from delta_io._target import check_types, check_writable, names_in_files, parquet_properties
+from delta_io._read import check_rewritable, choose
+from delta_io._target import check_stored, check_writable, names_in_files, parquet_properties
 from delta_io.errors import OptionError
 
 if TYPE_CHECKING:
@@ -241,8 +241,8 @@ class Maintenance:
         snapshot = self._to_maintain()
         if z_order_by:
             choose(snapshot.schema, list(z_order_by))
-        check_types(snapshot.schema, self._location)
-        rewritable(snapshot, self._location, None)
+        check_stored(snapshot, self._location)
+        check_rewritable(snapshot, self._location, None)
         contract = self._spec if self._spec is not None else snapshot.spec
         names = names_in_files(snapshot)
         properties = parquet_properties(self._policy, contract, snapshot.schema, snapshot.partition_by, names)

@@ -13,14 +13,18 @@ from delta_io._align import Aligned, as_reader
 from delta_io._commit import Commit, Operation, Request, Transaction, run
 from delta_io._enabling import Feature, enabling
 from delta_io._generated import regenerated
-from delta_io._merging import MergeClause, merge, merge_columns, merge_rules
+from delta_io._merging import MergeClause, merge, merge_columns, merge_rules, sound_rules
 from delta_io._ordering import Order
-from delta_io._read import choose, rewritable
+from delta_io._read import check_rewritable, choose, for_engine
+from delta_io._sound import Sound
 from delta_io._target import (
     as_contracted,
     check_constraints,
-    check_types,
+    check_enforceable,
+    check_set,
+    check_stored,
     check_writable,
+    masked_columns,
     missing_constraints,
     names_in_files,
     parquet_properties,
@@ -110,7 +114,7 @@ class Mutations:
         _operations.check_mode(mode, predicate, replace_schema=replace_schema)
         snapshot = self._to_write()
         if predicate is not None:
-            predicate = rewritable(snapshot, self._location, predicate)
+            check_rewritable(snapshot, self._location, predicate)
         contract = self._contract(snapshot)
         if mode == "error" and snapshot.add_actions().num_rows:
             raise TableExistsError(f"{self._location.shown!r} has rows", fix="Use append or overwrite.")
@@ -126,11 +130,12 @@ class Mutations:
             if replace_schema
             else {name: defaults[name] for name in defaults if name in schema.names},
             order=Order(self._policy, schema),
-            masked=_masked(contract),
+            masked=masked_columns(contract),
         )
+        replaced = for_engine(predicate, snapshot)
         writing = _operations.Writing(
             overwrite=mode == "overwrite",
-            predicate=predicate,
+            predicate=replaced and replaced.sql,
             schema_mode=schema_mode,
             target_file_bytes=self._policy.target_file_bytes,
         )
@@ -141,9 +146,8 @@ class Mutations:
             doing,
             contract,
             names,
-            transaction=transaction,
-            metadata=metadata,
-            expected_version=expected_version,
+            (transaction, metadata, expected_version),
+            predicate=(predicate, replaced),
         )
         del snapshot  # else the commit would have to keep its list of files
         return self._run_aligned(request, aligned, _operations.write(aligned, writing, properties))
@@ -183,17 +187,18 @@ class Mutations:
         """
         snapshot = self._to_write()
         if predicate is not None:
-            predicate = rewritable(snapshot, self._location, predicate)
+            check_rewritable(snapshot, self._location, predicate)
         contract, names, properties = self._prepared(snapshot)
+        deleted = for_engine(predicate, snapshot)
         request = self._request(
             "deleting from",
             contract,
             names,
-            transaction=transaction,
-            metadata=metadata,
-            expected_version=expected_version,
+            (transaction, metadata, expected_version),
+            predicate=(predicate, deleted),
         )
-        return self._run(request, _operations.delete(predicate, properties))
+        del snapshot
+        return self._run(request, _operations.delete(deleted and deleted.sql, properties))
 
     def update(
         self,
@@ -231,19 +236,20 @@ class Mutations:
         """
         snapshot = self._to_write()
         choose(snapshot.schema, list(updates))
-        predicate = rewritable(snapshot, self._location, predicate)
+        check_rewritable(snapshot, self._location, predicate)
+        check_set(updates, snapshot)
         updates = {**updates, **regenerated(snapshot.schema, updates, {})}
         contract, names, properties = self._prepared(snapshot)
+        updated = for_engine(predicate, snapshot)
         request = self._request(
             "updating",
             contract,
             names,
-            transaction=transaction,
-            metadata=metadata,
-            expected_version=expected_version,
+            (transaction, metadata, expected_version),
+            predicate=(predicate, updated),
         )
         del snapshot
-        return self._run(request, _operations.update(updates, predicate, properties))
+        return self._run(request, _operations.update(updates, updated and updated.sql, properties))
 
     def merge(
         self,
@@ -306,20 +312,23 @@ class Mutations:
             not_matched=not_matched,
             not_matched_by_source=not_matched_by_source,
         )
+        check_set(rules.expressions, snapshot)
         reader = as_reader(source)
-        rewritable(snapshot, self._location, None)
+        check_rewritable(snapshot, self._location, None)
         contract, names, properties = self._prepared(snapshot)
         table, schema_mode = target_schema(snapshot, contract, reader.schema, replace=False)
         columns = merge_columns(reader.schema, table, rules)
-        aligned = Aligned(source, columns, snapshot.partition_by, first=reader, masked=_masked(contract))
+        rules, reason = sound_rules(rules, columns, table)
+        aligned = Aligned(
+            source, columns, snapshot.partition_by, first=reader, masked=masked_columns(contract)
+        )
         operation = merge(aligned, rules, columns, table, properties, new_columns=schema_mode is not None)
         request = self._request(
             "merging into",
             contract,
             names,
-            transaction=transaction,
-            metadata=metadata,
-            expected_version=expected_version,
+            (transaction, metadata, expected_version),
+            predicate=(condition, Sound(sql="", reason=reason)),
         )
         del snapshot
         return self._run_aligned(request, aligned, operation)
@@ -364,9 +373,7 @@ class Mutations:
             "restoring",
             contract,
             {},
-            transaction=transaction,
-            metadata=metadata,
-            expected_version=expected_version,
+            (transaction, metadata, expected_version),
         )
         return self._run(request, _operations.restore(target))
 
@@ -404,7 +411,7 @@ class Mutations:
         snapshot = self._to_write()
         operation = enabling(feature, snapshot, self._location)
         request = self._request(
-            "enabling a feature of", snapshot.spec, {}, metadata=metadata, expected_version=expected_version
+            "enabling a feature of", snapshot.spec, {}, (None, metadata, expected_version)
         )
         del snapshot
         return self._run(request, operation)
@@ -433,10 +440,9 @@ class Mutations:
         """
         snapshot = self._to_write()
         contract = self._spec if self._spec is not None else snapshot.spec
+        check_enforceable(contract)
         operation = _operations.add_constraints(missing_constraints(snapshot, contract))
-        request = self._request(
-            "constraining", contract, {}, metadata=metadata, expected_version=expected_version
-        )
+        request = self._request("constraining", contract, {}, (None, metadata, expected_version))
         del snapshot
         return self._run(request, operation)
 
@@ -444,7 +450,7 @@ class Mutations:
         """Return the newest version, which the environment and its own features have to let us write."""
         snapshot = self.snapshot()
         check_writable(snapshot.protocol, self._features, self._location)
-        check_types(snapshot.schema, self._location)
+        check_stored(snapshot, self._location)
         return snapshot
 
     def _contract(self, snapshot: Snapshot) -> TableSpec:
@@ -464,19 +470,20 @@ class Mutations:
         doing: str,
         contract: TableSpec,
         names: Mapping[str, str],
+        asked: tuple[Transaction | None, Mapping[str, str] | None, int | None],
         *,
-        transaction: Transaction | None = None,
-        metadata: Mapping[str, str] | None,
-        expected_version: int | None,
+        predicate: tuple[str | None, Sound | None] = (None, None),
     ) -> Request:
         return Request(
             doing=doing,
-            transaction=transaction,
-            metadata=metadata,
-            expected_version=expected_version,
-            masked=_masked(contract),
+            transaction=asked[0],
+            metadata=asked[1],
+            expected_version=asked[2],
+            masked=masked_columns(contract),
             look_for_bloom_filters=self._policy.asks_for_bloom_filters(contract),
             names_in_files=names,
+            rewritten=predicate[1] and predicate[1].reason,
+            predicate=predicate[0],
         )
 
     def _run(self, request: Request, operation: Operation) -> Commit:
@@ -491,8 +498,3 @@ class Mutations:
             if aligned.error is not None:
                 raise aligned.error from None
             raise
-
-
-def _masked(contract: TableSpec) -> frozenset[str]:
-    """Return the columns whose values never show in errors."""
-    return frozenset(each.name for each in contract.columns if each.metadata.get("masked"))

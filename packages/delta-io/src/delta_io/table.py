@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from delta_io import _log
-from delta_io._commit import CommitInfo, describe
+from delta_io._commit import Commit, CommitInfo, describe
 from delta_io._creation import create_table, table_exists
+from delta_io._enabling import setting
 from delta_io._handles import Handles
 from delta_io._map_errors import mapped
-from delta_io._target import check_contract
+from delta_io._read import choose
+from delta_io._target import check_contract, check_enforceable
 from delta_io._times import rising, version_at
 from delta_io.changes import ChangeSet, find_changes
 from delta_io.errors import ChangesUnavailableError, OptionError, VersionNotFoundError
@@ -121,9 +123,13 @@ class Table(Mutations, Maintenance):
         ------
         TableExistsError
             When there is a table already.
+        UnsupportedError
+            When the table could not be written as the contract wants, such as a constraint on times beyond
+            1678 to 2261, which deltalake cannot compare.
         """
         location = Location(uri, storage_options)
         chosen = policy or WritePolicy()
+        check_enforceable(spec)
         delta = spec.to_delta()
         create_table(location, delta, own_properties(spec, chosen) | delta.configuration)
         return cls(location.uri, spec=spec, policy=chosen, storage_options=location.options)
@@ -344,6 +350,48 @@ class Table(Mutations, Maintenance):
         """
         return self.snapshot().transaction_version(app_id)
 
+    def keep_statistics(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        expected_version: int | None = None,
+    ) -> Commit:
+        """Set which columns statistics are kept of, in one commit; files written from then on have those.
+
+        Parameters
+        ----------
+        columns : Sequence[str], optional
+            The columns; those of the write policy when left out, and where it has none either, the first 32,
+            which is the default of tables.
+        metadata, expected_version
+            As in `write`.
+
+        Returns
+        -------
+        Commit
+            What was done; nothing is committed when the table keeps statistics of just those.
+
+        Raises
+        ------
+        SchemaMismatchError
+            When a column is not in the table.
+        UnsupportedError
+            When a table that names its features is not on a local file system: its properties cannot be set
+            alone there.
+        """
+        snapshot = self._to_write()
+        wanted = self._policy.statistics_columns if columns is None else tuple(columns)
+        if wanted:
+            choose(snapshot.schema, wanted)
+        value = None if wanted is None else names_of(wanted)
+        operation = setting(_STATISTICS, value, snapshot, self._location)
+        request = self._request(
+            "setting statistics of", snapshot.spec, {}, (None, metadata, expected_version)
+        )
+        del snapshot
+        return self._run(request, operation)
+
     def __repr__(self) -> str:
         return f"Table({self._location.shown!r})"
 
@@ -387,8 +435,10 @@ def own_properties(spec: TableSpec, policy: WritePolicy) -> dict[str, str]:
     if policy.statistics_columns is not None:
         for name in policy.statistics_columns:
             spec.column(name)
-        properties[_STATISTICS] = ",".join(
-            name if name.isidentifier() else "`" + name.replace("`", "``") + "`"
-            for name in policy.statistics_columns
-        )
+        properties[_STATISTICS] = names_of(policy.statistics_columns)
     return properties
+
+
+def names_of(columns: Sequence[str]) -> str:
+    """Return names of columns as a table property lists them."""
+    return ",".join(name if name.isidentifier() else "`" + name.replace("`", "``") + "`" for name in columns)
