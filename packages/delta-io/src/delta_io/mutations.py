@@ -135,7 +135,7 @@ class Mutations:
         replaced = for_engine(predicate, snapshot)
         writing = _operations.Writing(
             overwrite=mode == "overwrite",
-            predicate=replaced and replaced.sql,
+            predicate=None if replaced is None else replaced.sql,
             schema_mode=schema_mode,
             target_file_bytes=self._policy.target_file_bytes,
         )
@@ -198,7 +198,8 @@ class Mutations:
             predicate=(predicate, deleted),
         )
         del snapshot
-        return self._run(request, _operations.delete(deleted and deleted.sql, properties))
+        where = None if deleted is None else deleted.sql
+        return self._run(request, _operations.delete(where, properties))
 
     def update(
         self,
@@ -249,7 +250,8 @@ class Mutations:
             predicate=(predicate, updated),
         )
         del snapshot
-        return self._run(request, _operations.update(updates, updated and updated.sql, properties))
+        where = None if updated is None else updated.sql
+        return self._run(request, _operations.update(updates, where, properties))
 
     def merge(
         self,
@@ -482,7 +484,7 @@ class Mutations:
             masked=masked_columns(contract),
             look_for_bloom_filters=self._policy.asks_for_bloom_filters(contract),
             names_in_files=names,
-            rewritten=predicate[1] and predicate[1].reason,
+            rewritten=None if predicate[1] is None else predicate[1].reason,
             predicate=predicate[0],
         )
 
