@@ -190,13 +190,8 @@ class Mutations:
             check_rewritable(snapshot, self._location, predicate)
         contract, names, properties = self._prepared(snapshot)
         deleted = for_engine(predicate, snapshot)
-        request = self._request(
-            "deleting from",
-            contract,
-            names,
-            (transaction, metadata, expected_version),
-            predicate=(predicate, deleted),
-        )
+        asked = (transaction, metadata, expected_version)
+        request = self._request("deleting from", contract, names, asked, predicate=(predicate, deleted))
         del snapshot
         where = None if deleted is None else deleted.sql
         return self._run(request, _operations.delete(where, properties))
@@ -242,13 +237,8 @@ class Mutations:
         updates = {**updates, **regenerated(snapshot.schema, updates, {})}
         contract, names, properties = self._prepared(snapshot)
         updated = for_engine(predicate, snapshot)
-        request = self._request(
-            "updating",
-            contract,
-            names,
-            (transaction, metadata, expected_version),
-            predicate=(predicate, updated),
-        )
+        asked = (transaction, metadata, expected_version)
+        request = self._request("updating", contract, names, asked, predicate=(predicate, updated))
         del snapshot
         where = None if updated is None else updated.sql
         return self._run(request, _operations.update(updates, where, properties))
