@@ -212,7 +212,8 @@ def test_answers_are_those_of_the_package(
     if limit is not None:
         df = df.limit(limit)
     result = session.dataframe(df)
-    assert result.lane.name == "dataframe"
+    # A plan that is known to have no rows would lose its columns on the way.
+    assert result.lane.name == ("neighbour" if limit == 0 else "dataframe")
     assert result.to_arrow().to_pylist() == df.to_arrow_table().to_pylist()
 
 
