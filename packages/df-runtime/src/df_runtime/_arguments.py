@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ def check_fields(struct: msgspec.Struct) -> None:
     ProfileError
         A field has a value of another type.
     """
-    for field in msgspec.structs.fields(type(struct)):
+    for field in _fields(type(struct)):
         value: Any = getattr(struct, field.name)
         try:
             fits = msgspec.convert(value, field.type) == value or isinstance(value, Collection)
@@ -34,6 +35,12 @@ def check_fields(struct: msgspec.Struct) -> None:
             raise ProfileError(
                 f"`{field.name}` of {type(struct).__name__} has the wrong type: {_described(value)}."
             )
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    # Reading annotations takes longer than all else that a session does for a text it knows.
+    return msgspec.structs.fields(kind)
 
 
 def _all(kinds: type | tuple[type, ...]) -> tuple[type, ...]:
