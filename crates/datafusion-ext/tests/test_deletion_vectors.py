@@ -121,6 +121,28 @@ def test_one_file_with_a_vector_is_read_by_several_partitions_and_its_row_groups
     assert query.metrics()["row_groups_pruned_statistics_pruned"] == 18
 
 
+def test_no_expression_sees_a_deleted_row(tmp_path: Path) -> None:
+    rows = pa.table({"id": [1, 0, 2, 0, 4], "name": list("abcde"), "x": [1.0] * 5}, SCHEMA)
+    described = vector(tmp_path, [1, 3])
+    engine = engine_over(
+        scan(tmp_path, SCHEMA, [data_file(tmp_path, "0.parquet", rows, deletion_vector=described)])
+    )
+    for query in ("SELECT 8 / id AS q FROM t", "SELECT 8 / id AS q FROM t WHERE 8 / id > 0"):
+        assert rows_of(engine, query) == [{"q": 8}, {"q": 4}, {"q": 2}]
+    assert rows_of(engine, "SELECT sum(8 / id) AS q FROM t") == [{"q": 14}]
+
+
+@pytest.mark.parametrize("order", ["DESC", "ASC"])
+def test_row_groups_that_can_not_be_among_the_first_are_left_out_while_the_query_runs(
+    half_deleted: DeltaScan, order: str
+) -> None:
+    engine = engine_over(half_deleted, 1)
+    query = engine.sql(f"SELECT id, name FROM t ORDER BY id {order} LIMIT 3")
+    wanted = [1999, 1997, 1995] if order == "DESC" else [1, 3, 5]
+    assert pa.table(query)["id"].to_pylist() == wanted
+    assert "row_groups_pruned_dynamic_filter" in str(query.metrics()), query.metrics()
+
+
 def test_the_log_tells_how_many_rows_are_left(half_deleted: DeltaScan) -> None:
     assert half_deleted.num_rows == 1000
     query = engine_over(half_deleted).sql("SELECT count(*) AS n FROM t")

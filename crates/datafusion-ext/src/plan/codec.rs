@@ -258,7 +258,8 @@ impl ScanNode {
             parquet = parquet.with_predicate(filter);
         }
         let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
-        Ok(Arc::new(DeltaSource::new(parquet, readers, self.mapping()?, self.pushdown)))
+        let source = DeltaSource::new(parquet, readers, self.mapping()?, self.pushdown);
+        Ok(Arc::new(if self.vectors.is_empty() { source } else { source.with_vectors() }))
     }
 
     fn mapping(&self) -> DataFusionResult<ColumnMapping> {

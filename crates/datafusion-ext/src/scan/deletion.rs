@@ -14,6 +14,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use roaring::RoaringTreemap;
 use tokio::sync::OnceCell;
 
+use super::live::LiveRows;
 use super::location::Location;
 use crate::error::{Code, EngineError, Result};
 
@@ -24,6 +25,8 @@ const FRAME_BYTES: u64 = 4;
 const FIRST_OFFSET: u64 = 1;
 /// Deleted rows up to which the selection that they leave is kept for the next query.
 const MOST_ROWS_KEPT: u64 = 1 << 16;
+/// How much larger than the vector its bits may be to be kept for the next query.
+const MOST_BITS_KEPT: u64 = 4;
 const UUID_CHARACTERS: usize = 20;
 const ALPHABET: &[u8; 85] =
     b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
@@ -46,11 +49,20 @@ pub struct DeletionVector {
     rows: OnceCell<Arc<RoaringTreemap>>,
     /// What the vector leaves of its file, kept where that takes little memory.
     left: OnceCell<ParquetAccessPlan>,
+    /// The same as a bit for each row, kept where that takes about as much memory as the vector.
+    live: OnceCell<Arc<LiveRows>>,
 }
 
 impl DeletionVector {
     pub fn new(storage: Storage, size_bytes: u64, cardinality: u64) -> Self {
-        Self { storage, size_bytes, cardinality, rows: OnceCell::new(), left: OnceCell::new() }
+        Self {
+            storage,
+            size_bytes,
+            cardinality,
+            rows: OnceCell::new(),
+            left: OnceCell::new(),
+            live: OnceCell::new(),
+        }
     }
 
     /// Read a vector's description from the log: its storage type and what that type says of the place.
@@ -103,6 +115,18 @@ impl DeletionVector {
             true => self.left.get_or_try_init(make).await.cloned(),
             false => make().await,
         }
+    }
+
+    /// Which rows are left of a file that has so many, as bits.
+    pub async fn live(&self, store: &dyn ObjectStore, rows: usize) -> Result<Arc<LiveRows>> {
+        if let Some(live) = self.live.get() {
+            return Ok(Arc::clone(live));
+        }
+        let live = Arc::new(LiveRows::try_new(self.rows(store).await?.as_ref(), rows)?);
+        if live.size_bytes() as u64 <= self.size_bytes.saturating_mul(MOST_BITS_KEPT) {
+            self.live.set(Arc::clone(&live)).ok();
+        }
+        Ok(live)
     }
 
     /// The positions of the deleted rows, counted from the file's first row.
@@ -265,7 +289,7 @@ fn parse(data: &[u8]) -> Result<RoaringTreemap> {
     }
 }
 
-fn damaged(found: &str) -> EngineError {
+pub(super) fn damaged(found: &str) -> EngineError {
     EngineError::new(Code::Storage, format!("A deletion vector is damaged: {found}"))
 }
 

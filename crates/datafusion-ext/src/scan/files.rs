@@ -145,6 +145,10 @@ impl FileList {
         self.tight.is_none() && self.vectors.is_empty() && self.wanted.is_empty()
     }
 
+    pub fn have_vectors(&self) -> bool {
+        !self.vectors.is_empty()
+    }
+
     pub fn vector(&self, file: usize) -> Option<&Arc<DeletionVector>> {
         self.vectors.get(file)?.as_ref()
     }

@@ -9,6 +9,7 @@ mod files;
 mod footers;
 mod index;
 mod layout;
+mod live;
 mod location;
 mod mapping;
 mod options;

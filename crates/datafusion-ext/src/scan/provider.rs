@@ -240,8 +240,8 @@ impl DeltaScan {
         let source = ParquetSource::new(schema).with_table_parquet_options(options);
         let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
         let source = DeltaSource::new(source, readers, self.mapping, self.pushdown);
-        let source = source.in_store(self.location.shared_url().clone());
-        Ok(Arc::new(source.of_files(self.num_files())))
+        let source = source.in_store(self.location.shared_url().clone()).of_files(self.num_files());
+        Ok(Arc::new(if self.index.files().have_vectors() { source.with_vectors() } else { source }))
     }
 
     /// The source with the wanted columns of the table, under the names that the table gives them.

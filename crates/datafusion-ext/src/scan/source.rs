@@ -32,7 +32,9 @@ use object_store::ObjectStore;
 use roaring::RoaringTreemap;
 
 use super::deletion::{DeletionVector, access_plan};
+use super::live::{LiveRows, WholeFiles};
 use super::mapping::ColumnMapping;
+use crate::error::{Code, EngineError};
 
 /// A Parquet source that reads files as rows of a Delta table.
 ///
@@ -40,6 +42,8 @@ use super::mapping::ColumnMapping;
 /// that a file's [`DeletionVector`], attached as an extension, deletes; likewise all but its [`WantedRows`].
 pub struct DeltaSource {
     inner: Arc<dyn FileSource>,
+    /// The same before columns are chosen, where files may have deletion vectors.
+    whole: Option<Arc<dyn FileSource>>,
     readers: Arc<dyn ParquetFileReaderFactory>,
     /// Whether filters are evaluated while rows are decoded; the session says if this does not.
     pushdown: Option<bool>,
@@ -60,7 +64,8 @@ impl DeltaSource {
         pushdown: Option<bool>,
     ) -> Self {
         let inner = source.with_parquet_file_reader_factory(Arc::clone(&readers));
-        Self { inner: Arc::new(inner), readers, mapping, pushdown, table_files: None, shared_store: None }
+        let inner: Arc<dyn FileSource> = Arc::new(inner);
+        Self { inner, whole: None, readers, mapping, pushdown, table_files: None, shared_store: None }
     }
 
     pub fn mapping(&self) -> ColumnMapping {
@@ -97,9 +102,39 @@ impl DeltaSource {
         self.shared_store.as_ref()
     }
 
+    /// Be ready for files with deletion vectors. Columns have not been chosen yet.
+    pub fn with_vectors(mut self) -> Self {
+        self.whole = Some(Arc::clone(&self.inner));
+        self
+    }
+
     fn around(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
+        self.around_both(inner, self.whole.clone())
+    }
+
+    fn around_both(
+        &self,
+        inner: Arc<dyn FileSource>,
+        whole: Option<Arc<dyn FileSource>>,
+    ) -> Arc<dyn FileSource> {
         let (readers, shared_store) = (Arc::clone(&self.readers), self.shared_store.clone());
-        Arc::new(Self { inner, readers, shared_store, ..*self })
+        Arc::new(Self { inner, whole, readers, shared_store, ..*self })
+    }
+
+    fn push_filters(
+        &self,
+        source: &Arc<dyn FileSource>,
+        filters: Vec<Arc<dyn PhysicalExpr>>,
+        config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn FileSource>>> {
+        match self.pushdown {
+            Some(pushdown) if pushdown != config.execution.parquet.pushdown_filters => {
+                let mut own = config.clone();
+                own.execution.parquet.pushdown_filters = pushdown;
+                source.try_pushdown_filters(filters, &own)
+            }
+            _ => source.try_pushdown_filters(filters, config),
+        }
     }
 }
 
@@ -112,15 +147,15 @@ impl FileSource for DeltaSource {
         let schema = self.table_schema().table_schema();
         let safe: Vec<bool> = filters.iter().map(|filter| is_safe(filter, schema)).collect();
         let offered = filters.into_iter().zip(&safe).filter_map(|(filter, safe)| safe.then_some(filter));
-        let offered = offered.collect();
-        let result = match self.pushdown {
-            Some(pushdown) if pushdown != config.execution.parquet.pushdown_filters => {
-                let mut own = config.clone();
-                own.execution.parquet.pushdown_filters = pushdown;
-                self.inner.try_pushdown_filters(offered, &own)?
+        let offered: Vec<_> = offered.collect();
+        let whole = match &self.whole {
+            Some(whole) => {
+                let filtered = self.push_filters(whole, offered.clone(), config)?.updated_node;
+                Some(filtered.unwrap_or_else(|| Arc::clone(whole)))
             }
-            _ => self.inner.try_pushdown_filters(offered, config)?,
+            None => None,
         };
+        let result = self.push_filters(&self.inner, offered, config)?;
         let mut answers = result.filters.into_iter();
         Ok(FilterPushdownPropagation {
             filters: safe
@@ -130,7 +165,7 @@ impl FileSource for DeltaSource {
                     false => PushedDown::No,
                 })
                 .collect(),
-            updated_node: result.updated_node.map(|inner| self.around(inner)),
+            updated_node: result.updated_node.map(|inner| self.around_both(inner, whole)),
         })
     }
 
@@ -150,9 +185,17 @@ impl FileSource for DeltaSource {
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
         let inner = self.inner.create_morselizer(Arc::clone(&object_store), base_config, partition)?;
+        let whole = match (&self.whole, self.inner.projection()) {
+            (Some(whole), Some(columns)) => {
+                let store = Arc::clone(&object_store);
+                WholeFiles::try_new(whole.as_ref(), columns, self.mapping, store, base_config, partition)?
+            }
+            _ => None,
+        };
         Ok(Box::new(DeltaMorselizer {
             inner: Arc::from(inner),
             opener: Arc::new(VectorReader {
+                whole,
                 store: object_store,
                 readers: Arc::clone(&self.readers),
                 metrics: self.metrics().clone(),
@@ -166,7 +209,8 @@ impl FileSource for DeltaSource {
     }
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
-        self.around(self.inner.with_batch_size(batch_size))
+        let whole = self.whole.as_ref().map(|whole| whole.with_batch_size(batch_size));
+        self.around_both(self.inner.with_batch_size(batch_size), whole)
     }
 
     fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
@@ -194,12 +238,21 @@ impl FileSource for DeltaSource {
         order: &[PhysicalSortExpr],
         equivalences: &EquivalenceProperties,
     ) -> Result<SortOrderPushdownResult<Arc<dyn FileSource>>> {
+        let whole = match &self.whole {
+            Some(whole) => match whole.try_pushdown_sort(order, equivalences)? {
+                SortOrderPushdownResult::Exact { inner } | SortOrderPushdownResult::Inexact { inner } => {
+                    Some(inner)
+                }
+                SortOrderPushdownResult::Unsupported => Some(Arc::clone(whole)),
+            },
+            None => None,
+        };
         Ok(match self.inner.try_pushdown_sort(order, equivalences)? {
             SortOrderPushdownResult::Exact { inner } => {
-                SortOrderPushdownResult::Exact { inner: self.around(inner) }
+                SortOrderPushdownResult::Exact { inner: self.around_both(inner, whole) }
             }
             SortOrderPushdownResult::Inexact { inner } => {
-                SortOrderPushdownResult::Inexact { inner: self.around(inner) }
+                SortOrderPushdownResult::Inexact { inner: self.around_both(inner, whole) }
             }
             SortOrderPushdownResult::Unsupported => SortOrderPushdownResult::Unsupported,
         })
@@ -251,36 +304,73 @@ pub struct WantedRows(pub Arc<DeletionVector>);
 /// What reading a deletion vector and the layout of its file takes.
 #[derive(Debug)]
 struct VectorReader {
+    /// How files are read whole, where the scan allows that.
+    whole: Option<WholeFiles>,
     store: Arc<dyn ObjectStore>,
     readers: Arc<dyn ParquetFileReaderFactory>,
     metrics: ExecutionPlanMetricsSet,
     partition: usize,
 }
 
+/// How the rows are read that are left of a file.
+enum Left {
+    /// The reader leaves out the others.
+    Selected(ParquetAccessPlan),
+    /// The row groups are decoded, and then lose the others.
+    Decoded(ParquetAccessPlan, Arc<LiveRows>),
+}
+
 impl VectorReader {
-    async fn access_plan(
+    async fn left(
         &self,
         file: &PartitionedFile,
         deleted: Option<&DeletionVector>,
         wanted: Option<&WantedRows>,
-    ) -> Result<ParquetAccessPlan> {
+    ) -> Result<Left> {
         let hint = file.metadata_size_hint;
         let mut reader = self.readers.create_reader(self.partition, file.clone(), hint, &self.metrics)?;
         let footer = reader.get_metadata(None).await?;
         let group_rows = footer.row_groups().iter().map(|group| group.num_rows().unsigned_abs());
+        let rows = group_rows.clone().sum::<u64>();
         let store = self.store.as_ref();
+        let whole = self.whole.as_ref().filter(|whole| whole.fits(&footer)).is_some();
         if let (None, Some(deleted)) = (&wanted, &deleted) {
-            return Ok(deleted.left(store, group_rows).await?);
+            if whole {
+                let live = deleted.live(store, rows as usize).await?;
+                if live.are_scattered() {
+                    return Ok(Left::Decoded(live.groups(group_rows), live));
+                }
+            }
+            return Ok(Left::Selected(deleted.left(store, group_rows).await?));
         }
         let mut left_out = RoaringTreemap::new();
         if let Some(WantedRows(wanted)) = wanted {
-            left_out.insert_range(0..group_rows.clone().sum());
+            left_out.insert_range(0..rows);
             left_out -= wanted.rows(store).await?.as_ref();
         }
         if let Some(deleted) = deleted {
             left_out |= deleted.rows(store).await?.as_ref();
         }
-        Ok(access_plan(&left_out, group_rows)?)
+        Ok(Left::Selected(access_plan(&left_out, group_rows)?))
+    }
+
+    fn plan_file(
+        &self,
+        mut file: PartitionedFile,
+        left: Left,
+        selected: &dyn Morselizer,
+    ) -> Result<Box<dyn MorselPlanner>> {
+        match left {
+            Left::Selected(plan) => {
+                file.extensions.insert(plan);
+                selected.plan_file(file)
+            }
+            Left::Decoded(groups, live) => {
+                let missing = || EngineError::new(Code::Internal, "The scan can't read whole files");
+                file.extensions.insert(groups);
+                self.whole.as_ref().ok_or_else(missing)?.plan_file(file, live)
+            }
+        }
     }
 }
 
@@ -296,11 +386,10 @@ struct VectorPlanner {
 
 impl MorselPlanner for VectorPlanner {
     fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        let Self { mut file, deleted, wanted, opener, inner } = *self;
+        let Self { file, deleted, wanted, opener, inner } = *self;
         Ok(Some(MorselPlan::new().with_pending_planner(async move {
-            let left = opener.access_plan(&file, deleted.as_deref(), wanted.as_deref()).await?;
-            file.extensions.insert(left);
-            inner.plan_file(file)
+            let left = opener.left(&file, deleted.as_deref(), wanted.as_deref()).await?;
+            opener.plan_file(file, left, inner.as_ref())
         })))
     }
 }
