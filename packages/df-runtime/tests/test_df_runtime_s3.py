@@ -102,6 +102,23 @@ def test_tables_are_read_written_and_joined(options: dict[str, str]) -> None:
         assert changed.to_pylist() == [{"n": 39}]
 
 
+def test_the_environment_says_what_options_leave_out(
+    options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in options.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    table = _table("s3://lake/environment", {})
+    with SessionFactory().open() as session:
+        session.register("t", table)
+        assert session.sql("SELECT count(*) AS n FROM t WHERE id > 9").to_arrow().to_pylist() == [{"n": 40}]
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "a-wrong-token")
+        given = options | {"AWS_SESSION_TOKEN": _TOKEN}
+        session.register("u", Table("s3://lake/environment", storage_options=given))
+        assert session.sql("SELECT max(id) AS m FROM u").to_arrow().to_pylist() == [{"m": 49}]
+
+
 def test_secrets_do_not_show(options: dict[str, str]) -> None:
     table = _table("s3://lake/secret", options)
     with SessionFactory().open() as session:

@@ -11,6 +11,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use url::Url;
 
+use super::environment;
 use crate::checksum::checksum;
 use crate::error::{Code, EngineError, Result};
 
@@ -58,6 +59,7 @@ impl Location {
     }
 
     fn remote(root: &str, url: &Url, options: &BTreeMap<String, String>) -> Result<Self> {
+        let options = &environment::complete(url, options);
         let (store, prefix) = object_store::parse_url_opts(url, options).map_err(|error| {
             // The error's own text may quote option values, which can be secrets.
             let kind = match error {

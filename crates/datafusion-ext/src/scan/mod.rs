@@ -4,6 +4,7 @@ mod adapter;
 mod aligned;
 mod conversion;
 mod deletion;
+mod environment;
 mod exported;
 mod files;
 mod footers;
