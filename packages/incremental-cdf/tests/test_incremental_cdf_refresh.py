@@ -497,7 +497,7 @@ def test_one_column_may_stand_for_a_key_of_many(lake):
     report = lake.refreshed("sums")
     assert (report.strategy, report.rows_changed) == ("affected_keys", 80)
     predicate = lake.target("sums").commit_info(report.commit_version).parameters["predicate"]
-    assert predicate == "g IS NOT NULL AND g = 'a'"
+    assert predicate == "g IS NOT NULL IS TRUE AND g = 'a' IS TRUE"
     lake.check()
 
 
