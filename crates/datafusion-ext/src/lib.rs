@@ -7,6 +7,7 @@
 mod checksum;
 pub mod engine;
 pub mod error;
+pub mod functions;
 pub mod plan;
 pub mod rules;
 pub mod scan;

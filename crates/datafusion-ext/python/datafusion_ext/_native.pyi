@@ -161,6 +161,8 @@ class Engine:
         allow_ddl: bool = False,
         allow_dml: bool = False,
         allow_statements: bool = False,
+        max_joins: int | None = None,
+        timeout_seconds: float | None = None,
     ) -> Query:
         """Plan one SQL statement.
 
@@ -172,6 +174,10 @@ class Engine:
             A column for each parameter: ``x`` binds ``$x``, ``1`` binds ``$1``.
         allow_ddl, allow_dml, allow_statements : bool
             Allow definitions, writes, and statements that change the session.
+        max_joins : int, optional
+            Most joins of the plan, with those of views and WITH queries, each as often as it is named.
+        timeout_seconds : float, optional
+            How long planning may take, and each run after it until `Query.limit` says otherwise.
 
         Returns
         -------
@@ -183,7 +189,7 @@ class Engine:
         EngineError
             ``engine-sql-syntax``, ``engine-table-unknown``, ``engine-column-unknown``,
             ``engine-column-ambiguous``, ``engine-function-unknown``, ``engine-plan``,
-            ``engine-unsupported`` or ``engine-not-allowed``.
+            ``engine-unsupported``, ``engine-not-allowed``, ``engine-plan-size`` or ``engine-timeout``.
         """
     def plan(
         self,
@@ -193,6 +199,8 @@ class Engine:
         allow_ddl: bool = False,
         allow_dml: bool = False,
         allow_statements: bool = False,
+        max_joins: int | None = None,
+        timeout_seconds: float | None = None,
     ) -> Query:
         """Plan what a context of the ``datafusion`` package has planned logically.
 
@@ -204,6 +212,8 @@ class Engine:
             The tables of the plan.
         allow_ddl, allow_dml, allow_statements : bool
             Allow definitions, writes, and statements that change the session.
+        max_joins, timeout_seconds
+            As in `sql`.
 
         Returns
         -------
@@ -213,7 +223,7 @@ class Engine:
         ------
         EngineError
             ``engine-plan-bytes`` if the bytes are no plan, or need what only their own context can run;
-            ``engine-not-allowed``.
+            ``engine-not-allowed``, ``engine-plan-size``, ``engine-timeout``.
         """
     def register_store(self, root: str, storage_options: Mapping[str, str] | None = None) -> None:
         """Make the store that `root` is in known, for plans that come as bytes.
@@ -254,7 +264,14 @@ class Engine:
         Query
             Its runs fail with ``engine-callback`` if `opener` raises; the exception is the error's cause.
         """
-    def prepare(self, query: str, *, allow_dml: bool = False) -> Prepared:
+    def prepare(
+        self,
+        query: str,
+        *,
+        allow_dml: bool = False,
+        max_joins: int | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Prepared:
         """Plan one statement with open parameters, over the tables as they are registered now.
 
         Raises

@@ -2,8 +2,37 @@
 
 use std::time::{Duration, Instant};
 
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::LogicalPlan;
+
 use super::runtime::Interrupt;
 use crate::error::{Code, EngineError, Result};
+
+/// Most operators of a plan, with those of views and WITH queries, each as often as it is named.
+const MOST_OPERATORS: usize = 20_000;
+
+/// Refuse a plan that takes too long to optimize: with more than so many joins, or operators altogether.
+///
+/// A text can name a query twice that names another one twice, and so on: what is counted ends at the limit.
+pub fn check_size(plan: &LogicalPlan, max_joins: Option<usize>) -> Result<()> {
+    let (mut joins, mut operators) = (0, 0);
+    let most = max_joins.unwrap_or(usize::MAX);
+    plan.apply_with_subqueries(|node| {
+        operators += 1;
+        joins += usize::from(matches!(node, LogicalPlan::Join(_)));
+        let fits = joins <= most && operators <= MOST_OPERATORS;
+        Ok(if fits { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    let found = match (joins > most, operators > MOST_OPERATORS) {
+        (true, _) => format!("more than the {most} joins that it may have"),
+        (_, true) => format!("more than {MOST_OPERATORS} operators"),
+        _ => return Ok(()),
+    };
+    Err(EngineError::new(
+        Code::PlanSize,
+        format!("With the queries that it names, each as often as it is named, the text has {found}"),
+    ))
+}
 
 /// Limits of each run of a query; none by default.
 #[derive(Debug, Clone, Copy, Default)]
@@ -11,6 +40,14 @@ pub struct RunLimits {
     /// From the start of the run, planning included, until its last row is read.
     pub timeout: Option<Duration>,
     pub max_rows: Option<u64>,
+}
+
+impl RunLimits {
+    /// A time alone; what no clock can hold is no limit.
+    pub fn within(seconds: Option<f64>) -> Self {
+        let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Self { timeout, max_rows: None }
+    }
 }
 
 /// The limits of a run that has started.

@@ -36,7 +36,8 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -47,6 +48,7 @@ pub use callers::{Call, CallKind, Caller};
 pub use foreign::ForeignStream;
 pub use functions::{Made, ScanView, TableMaker};
 pub use insert::{Insertion, Writer};
+use limits::check_size;
 pub use limits::{Guard, RunLimits};
 pub use output::{OnEnd, ResultReader, guarded, keep_views, without_views};
 pub use prepared::Prepared;
@@ -64,8 +66,12 @@ use information_schema::InformationSchema;
 
 use self::nested::with_null_fields;
 use crate::error::{Code, EngineError, Result};
+use crate::functions::{Memory, bounded};
 use crate::plan::{self, TableHandles};
-use crate::rules::{DecimalLiterals, LogAnswers, UniqueNamesOnly, YieldingJoins};
+use crate::rules::{
+    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, SeparateLists, UniqueNamesOnly,
+    YieldingJoins,
+};
 use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
 
 /// Limits on what queries of one engine may use together.
@@ -103,15 +109,27 @@ impl Engine {
                 EngineError::new(Code::Settings, EngineError::from(error).message).about(key)
             })?;
         }
+        let runtime = runtime_env(limits)?;
+        let memory = Memory::new(Arc::clone(&runtime.memory_pool), limits.memory_bytes);
+        let calls = BoundedCalls::new(memory.clone());
+        let constants = BoundedConstants::new(memory.clone());
+        let own = [calls.concat(), constants.function()];
         let state = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(runtime_env(limits)?)
+            .with_runtime_env(runtime)
             .with_default_features()
             .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rules(planning_rules())
-            .with_optimizer_rule(Arc::new(LogAnswers))
+            .with_optimizer_rules(logical_rules(constants))
+            .with_analyzer_rule(Arc::new(calls))
             .build();
-        Self::around(SessionContext::new_with_state(state))
+        let context = SessionContext::new_with_state(state);
+        let functions = context.state().scalar_functions().clone();
+        let functions = functions.values().filter_map(|function| bounded(function, &memory));
+        for function in functions.chain(own) {
+            context.register_udf(function.as_ref().clone());
+        }
+        Self::around(context)
     }
 
     fn around(context: SessionContext) -> Result<Self> {
@@ -277,6 +295,7 @@ impl Engine {
     /// Plan a SQL text. Definitions and session statements, where allowed, take effect at once.
     pub async fn sql(&self, query: &str, parameters: Option<ParamValues>, allowed: Allowed) -> Result<Query> {
         let mut plan = statement::plan(&self.planning_state(query), query, allowed).await?;
+        check_size(&plan, allowed.joins)?;
         if let Some(values) = parameters {
             plan = plan.with_param_values(values)?;
         }
@@ -302,6 +321,7 @@ impl Engine {
         let state = self.context.state();
         let plan = plan::decode(bytes, tables, &state.task_ctx())?;
         allowed.check_plan(&plan)?;
+        check_size(&plan, allowed.joins)?;
         plan::check_stores(&plan, state.runtime_env())?;
         Ok(Query::new(state, plan))
     }
@@ -327,6 +347,7 @@ impl Engine {
     /// Plan a SQL text with open parameters.
     pub async fn prepare(&self, query: &str, allowed: Allowed) -> Result<Prepared> {
         let plan = statement::plan(&self.planning_state(query), query, allowed).await?;
+        check_size(&plan, allowed.joins)?;
         Prepared::new(self.context.clone(), plan)
     }
 
@@ -404,6 +425,19 @@ impl Engine {
             }
         }
     }
+}
+
+/// DataFusion's rules, with IN lists kept apart, and ours.
+fn logical_rules(constants: BoundedConstants) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let simplifying: Arc<dyn OptimizerRule + Send + Sync> =
+        Arc::new(SeparateLists::new(SimplifyExpressions::new()));
+    let rules = Optimizer::new().rules.into_iter();
+    let mut rules: Vec<_> = rules
+        .map(|rule| if rule.name() == simplifying.name() { Arc::clone(&simplifying) } else { rule })
+        .collect();
+    rules.push(Arc::new(LogAnswers));
+    rules.push(Arc::new(constants));
+    rules
 }
 
 /// DataFusion's rules, with three changes. The one that links dynamic filters to scans is left out: [`Query`]

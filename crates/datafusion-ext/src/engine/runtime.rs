@@ -7,9 +7,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use futures::future::{Aborted, abortable};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Code, EngineError, Result};
+use crate::functions::planning;
 
 /// How often a waiting thread asks whether it was interrupted.
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
@@ -90,19 +92,23 @@ pub fn block_on<F: Future>(future: F, interrupt: &dyn Interrupt) -> Result<F::Ou
     }
 }
 
-/// Do work on the runtime's own threads and wait for it on the calling one. When interrupted, the work is
-/// dropped where it next yields.
+/// Do work on a thread of its own and wait for it on the calling one. When interrupted, the work is dropped where
+/// it next yields; until then it keeps its thread, and no other work waits for that one.
 pub fn run<T, F>(work: F, interrupt: &dyn Interrupt) -> Result<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    let mut task = runtime()?.spawn(work);
+    let handle = runtime()?.handle().clone();
+    let (work, ending) = abortable(planning(work));
+    let mut task = runtime()?.spawn_blocking(move || handle.block_on(work));
     let outcome = block_on(&mut task, interrupt);
-    task.abort();
-    outcome?.unwrap_or_else(|failure| {
-        Err(EngineError::new(Code::Internal, format!("The engine panicked: {failure}")))
-    })
+    ending.abort();
+    match outcome? {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(Aborted)) => Err(EngineError::new(Code::Interrupted, "The query was interrupted")),
+        Err(failure) => Err(EngineError::new(Code::Internal, format!("The engine panicked: {failure}"))),
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +127,23 @@ mod tests {
     fn an_interrupt_ends_the_wait() {
         let error = block_on(std::future::pending::<()>(), &Always).unwrap_err();
         assert_eq!(error.code, Code::Interrupted);
+    }
+
+    #[test]
+    fn work_that_was_given_up_is_in_nobodys_way() {
+        let (ended, ends) = std::sync::mpsc::channel::<()>();
+        let ends = Arc::new(std::sync::Mutex::new(ends));
+        for _ in 0..2 * runtime().unwrap().metrics().num_workers() {
+            let ends = Arc::clone(&ends);
+            let computing = async move {
+                let _ = ends.lock().unwrap().recv();
+                Ok(())
+            };
+            assert_eq!(run(computing, &Always).unwrap_err().code, Code::Interrupted);
+        }
+        let spawned = async { Ok(tokio::spawn(async { 7 }).await.unwrap()) };
+        assert_eq!(run(spawned, &NeverInterrupted).unwrap(), 7);
+        drop(ended);
     }
 
     #[test]

@@ -18,12 +18,13 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::error::{Code, EngineError, Position, Result};
 
-/// Which statements besides queries may run.
+/// Which statements besides queries may run, and how many joins a plan may have.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allowed {
     pub ddl: bool,
     pub dml: bool,
     pub statements: bool,
+    pub joins: Option<usize>,
 }
 
 impl Allowed {

@@ -14,10 +14,10 @@ use super::plan::PyTableHandles;
 use super::prepared::PyPrepared;
 use super::query::PyQuery;
 use super::scan::PyDeltaScan;
-use super::signals::wait;
+use super::signals::{wait, wait_within};
 use crate::engine::{
-    Allowed, CacheFill, CacheLimits, CallKind, Caller, Engine, ForeignReader, Insertion, Limits, Routine,
-    ScanView, guarded,
+    Allowed, CacheFill, CacheLimits, CallKind, Caller, Engine, ForeignReader, Guard, Insertion, Limits, Routine,
+    RunLimits, ScanView, guarded,
 };
 use crate::error::{Code, EngineError, Result};
 use crate::scan::Alignment;
@@ -150,7 +150,17 @@ impl PyEngine {
         Ok(PyArrowSchema { schema })
     }
 
-    #[pyo3(signature = (query, *, params = None, allow_ddl = false, allow_dml = false, allow_statements = false))]
+    #[pyo3(signature = (
+        query,
+        *,
+        params = None,
+        allow_ddl = false,
+        allow_dml = false,
+        allow_statements = false,
+        max_joins = None,
+        timeout_seconds = None,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn sql(
         &self,
         py: Python<'_>,
@@ -159,14 +169,29 @@ impl PyEngine {
         allow_ddl: bool,
         allow_dml: bool,
         allow_statements: bool,
+        max_joins: Option<usize>,
+        timeout_seconds: Option<f64>,
     ) -> PyResult<PyQuery> {
         let parameters = parameters(py, params)?;
-        let allowed = Allowed { ddl: allow_ddl, dml: allow_dml, statements: allow_statements };
+        let allowed =
+            Allowed { ddl: allow_ddl, dml: allow_dml, statements: allow_statements, joins: max_joins };
         let engine = self.engine.clone();
-        wait(py, async move { engine.sql(&query, parameters, allowed).await }).map(PyQuery::from)
+        let limits = RunLimits::within(timeout_seconds);
+        let planned = async move { engine.sql(&query, parameters, allowed).await };
+        wait_within(py, &Guard::new(limits), planned).map(|query| PyQuery::limited(query, limits))
     }
 
-    #[pyo3(signature = (plan, tables, *, allow_ddl = false, allow_dml = false, allow_statements = false))]
+    #[pyo3(signature = (
+        plan,
+        tables,
+        *,
+        allow_ddl = false,
+        allow_dml = false,
+        allow_statements = false,
+        max_joins = None,
+        timeout_seconds = None,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn plan(
         &self,
         py: Python<'_>,
@@ -175,10 +200,15 @@ impl PyEngine {
         allow_ddl: bool,
         allow_dml: bool,
         allow_statements: bool,
+        max_joins: Option<usize>,
+        timeout_seconds: Option<f64>,
     ) -> PyResult<PyQuery> {
-        let allowed = Allowed { ddl: allow_ddl, dml: allow_dml, statements: allow_statements };
+        let allowed =
+            Allowed { ddl: allow_ddl, dml: allow_dml, statements: allow_statements, joins: max_joins };
         let (engine, tables) = (self.engine.clone(), Arc::clone(&tables.tables));
-        wait(py, async move { engine.plan(&plan, &tables, allowed) }).map(PyQuery::from)
+        let limits = RunLimits::within(timeout_seconds);
+        let planned = async move { engine.plan(&plan, &tables, allowed) };
+        wait_within(py, &Guard::new(limits), planned).map(|query| PyQuery::limited(query, limits))
     }
 
     #[pyo3(signature = (root, storage_options = None))]
@@ -204,11 +234,19 @@ impl PyEngine {
         self.engine.read(schema, callbacks::opener(opener)).into_python(py).map(PyQuery::from)
     }
 
-    #[pyo3(signature = (query, *, allow_dml = false))]
-    fn prepare(&self, py: Python<'_>, query: String, allow_dml: bool) -> PyResult<PyPrepared> {
-        let allowed = Allowed { dml: allow_dml, ..Allowed::default() };
+    #[pyo3(signature = (query, *, allow_dml = false, max_joins = None, timeout_seconds = None))]
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        query: String,
+        allow_dml: bool,
+        max_joins: Option<usize>,
+        timeout_seconds: Option<f64>,
+    ) -> PyResult<PyPrepared> {
+        let allowed = Allowed { dml: allow_dml, joins: max_joins, ..Allowed::default() };
         let engine = self.engine.clone();
-        wait(py, async move { engine.prepare(&query, allowed).await }).map(PyPrepared::from)
+        let guard = Guard::new(RunLimits::within(timeout_seconds));
+        wait_within(py, &guard, async move { engine.prepare(&query, allowed).await }).map(PyPrepared::from)
     }
 
     fn functions(&self) -> Vec<String> {

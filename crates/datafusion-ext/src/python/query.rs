@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule};
@@ -9,7 +8,7 @@ use super::arrow::{PyArrowSchema, export_stream};
 use super::errors::{IntoPython, to_python};
 use super::explanation::PyExplanation;
 use super::runs::{PyRun, report};
-use super::signals::{EndsStream, read_through, wait, wait_within};
+use super::signals::{EndsStream, read_through, wait_within};
 use crate::engine::{Guard, Interrupt, Outcome, Query, ResultReader, RunLimits, Running, SharedProgress};
 use crate::error::{Code, EngineError};
 
@@ -24,6 +23,10 @@ pub struct PyQuery {
 }
 
 impl PyQuery {
+    pub fn limited(query: Query, limits: RunLimits) -> Self {
+        Self { limits: Mutex::new(limits), ..Self::from(query) }
+    }
+
     fn guard(&self) -> Guard {
         Guard::new(*self.limits.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -104,13 +107,13 @@ impl PyQuery {
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let query = Arc::clone(&self.query);
-        let bytes = wait(py, async move { query.to_bytes().await })?;
+        let bytes = wait_within(py, &self.guard(), async move { query.to_bytes().await })?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     fn prepare(&self, py: Python<'_>) -> PyResult<()> {
         let query = Arc::clone(&self.query);
-        wait(py, async move { query.prepare().await })
+        wait_within(py, &self.guard(), async move { query.prepare().await })
     }
 
     #[pyo3(signature = (requested_schema = None))]
@@ -153,9 +156,8 @@ impl PyQuery {
     /// Limit every run from here on.
     #[pyo3(signature = (*, timeout_seconds = None, max_rows = None))]
     fn limit(&self, timeout_seconds: Option<f64>, max_rows: Option<u64>) {
-        // What no clock can hold is no limit.
-        let timeout = timeout_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = RunLimits { timeout, max_rows };
+        let limits = RunLimits { max_rows, ..RunLimits::within(timeout_seconds) };
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     fn metrics(&self) -> BTreeMap<String, u64> {

@@ -1,11 +1,17 @@
 //! Analyzer and optimizer rules.
 
+mod constants;
 mod decimal_literals;
+mod expressions;
+mod lists;
 mod log_answers;
 mod unique_names;
 mod yielding;
 
+pub use constants::BoundedConstants;
 pub use decimal_literals::DecimalLiterals;
+pub use expressions::BoundedCalls;
+pub use lists::SeparateLists;
 pub use log_answers::LogAnswers;
 pub use unique_names::UniqueNamesOnly;
 pub use yielding::YieldingJoins;

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from datafusion_ext import DeltaScan, Engine, EngineError, Query, TableHandles
 from df_runtime._arguments import expect
-from df_runtime._limits import chosen, limited
+from df_runtime._limits import chosen, limited, planned_bytes
 from df_runtime._substrait import written_as
 from df_runtime.errors import PolicyError, SqlError
 from df_runtime.gate import GateReport
@@ -91,7 +91,7 @@ class DataFrames:
             df = make()
             run.passed()
             try:
-                planned = plan(engine, context, df, allowed, lane)
+                planned = plan(engine, context, df, allowed, self._profile, lane)
             except EngineError as error:
                 raise self._registry.diagnosed(error, "") from error
             scans = {scan: scan for scan in planned.scans}
@@ -120,7 +120,14 @@ class Planned(NamedTuple):
     scans: tuple[DeltaScan, ...]
 
 
-def plan(engine: Engine, context: SessionContext, df: DataFrame, policy: SqlPolicy, lane: str) -> Planned:
+def plan(
+    engine: Engine,
+    context: SessionContext,
+    df: DataFrame,
+    policy: SqlPolicy,
+    profile: RuntimeProfile,
+    lane: str,
+) -> Planned:
     """Plan a DataFrame in our engine, or in its own context where it can't leave it.
 
     Raises
@@ -138,39 +145,34 @@ def plan(engine: Engine, context: SessionContext, df: DataFrame, policy: SqlPoli
     report = checked(logical, policy)
     handles = TableHandles(engine)
     try:
-        query = _carried(engine, context, logical, handles, policy)
-    except _Stays as reason:
-        # The context must outlive what is derived from it.
-        query = engine.read(df.schema(), lambda: (context, df)[1])
-        return Planned(query, Lane(name="neighbour", reason=str(reason)), report, ())
-    return Planned(query, Lane(name=lane), report, tuple(handles.scans()))
+        query = planned_bytes(engine, _encoded(context, logical, handles), handles, policy, profile)
+        query.prepare()
+    except _Stays as stays:
+        reason = str(stays)
+    except EngineError as error:
+        if error.code != "engine-plan-bytes":
+            raise
+        reason = _words(error.message)
+    else:
+        return Planned(query, Lane(name=lane), report, tuple(handles.scans()))
+    # The context must outlive what is derived from it.
+    query = engine.read(df.schema(), lambda: (context, df)[1])
+    return Planned(query, Lane(name="neighbour", reason=reason), report, ())
 
 
 class _Stays(Exception):  # noqa: N818 - no error, but a way to go
     """The plan can't leave its context; the message says why."""
 
 
-def _carried(
-    engine: Engine, context: SessionContext, plan: LogicalPlan, handles: TableHandles, policy: SqlPolicy
-) -> Query:
+def _encoded(context: SessionContext, plan: LogicalPlan, handles: TableHandles) -> bytes:
     if any(line.strip() == "EmptyRelation: rows=0" for line in plan.display_indent().splitlines()):
         raise _Stays("a relation without rows loses its columns on the way")
     encoder = context.with_logical_extension_codec(handles, codec_id=_CODEC_ID)
     try:
-        data = plan.to_bytes(encoder)
+        return plan.to_bytes(encoder)
     except Exception as error:
         # The package raises nothing more particular.
         raise _Stays(_words(str(error))) from error
-    try:
-        query = engine.plan(
-            data, handles, allow_ddl=policy.ddl, allow_dml=policy.dml, allow_statements=policy.statements
-        )
-        query.prepare()
-    except EngineError as error:
-        if error.code != "engine-plan-bytes":
-            raise
-        raise _Stays(_words(error.message)) from error
-    return query
 
 
 def _words(message: str) -> str:

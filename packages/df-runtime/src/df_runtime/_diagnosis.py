@@ -25,6 +25,7 @@ _SQL_ERRORS: dict[str, type[errors.SqlError]] = {
     "engine-column-ambiguous": errors.AmbiguousColumnError,
     "engine-function-unknown": errors.UnknownFunctionError,
     "engine-not-allowed": errors.PolicyError,
+    "engine-plan-size": errors.SqlLimitError,
     "engine-type": errors.SqlTypeError,
     "engine-unsupported": errors.SqlUnsupportedError,
 }
@@ -49,6 +50,7 @@ _HINTS: dict[type[errors.ExecutionError], str] = {
     ),
 }
 _TRUST = "Pass `policy=SqlPolicy.trusted()` if the text comes from a source that may do this."
+_SIZE = "Register what is needed twice as a table, or raise `max_joins` of the policy."
 _LONGEST_NAME = 128
 _SHOWN_BEFORE, _SHOWN_AFTER = 80, 120
 _MOST_SUGGESTIONS = 3
@@ -191,6 +193,8 @@ _NO_FUNCTION = re.compile(r"Invalid function '(\w+)'.*", re.DOTALL)
 def _refused(kind: type[errors.SqlError], message: str, advice: str, names: Names) -> _Finding:
     if kind is errors.PolicyError:
         return _Finding(message, advice=_TRUST)
+    if kind is errors.SqlLimitError:
+        return _Finding(message, advice=_SIZE)
     if kind is errors.AmbiguousColumnError:
         advice = "Several tables have it: put the name or alias of one of them before it, such as `t.name`."
     called = _NO_FUNCTION.fullmatch(message)

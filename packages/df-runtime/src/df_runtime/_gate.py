@@ -46,6 +46,7 @@ _VIEW = "view: "
 _MOST_CHARACTERS = 4_000_000
 # Where planning takes seconds; the engine stops at a like number of its own.
 _MOST_LEVELS = 2_000
+_MOST_TABLES = 10_000
 _LONGEST_REWRITTEN = 100_000
 _PATH = re.compile(
     r"[/\\]|://|\.(csv|tsv|json|jsonl|ndjson|parquet|avro|arrow|ipc|orc|txt|gz|bz2|xz|zst)$", re.IGNORECASE
@@ -236,6 +237,12 @@ def _refuse_what_cannot_be_planned(query: str, facts: Facts) -> None:
         raise SqlLimitError(
             f"The text is nested or chained {facts.depth:,} levels deep; {_MOST_LEVELS:,} can be planned. "
             "Use IN, or register a table of values and join it.",
+            query=query,
+        )
+    if facts.unfolded > _MOST_TABLES:
+        raise SqlLimitError(
+            f"WITH queries that name others more than once read over {_MOST_TABLES:,} tables when they are "
+            "unfolded, which takes too long to plan. Register what is needed twice as a table.",
             query=query,
         )
     if facts.counts_copies:

@@ -49,6 +49,8 @@ class Facts(NamedTuple):
         Whether the parser kept part of the text as text.
     depth : int
         Levels of the tree.
+    unfolded : int
+        How many tables it reads at least, those of a WITH query as often as that is named.
     """
 
     writes: bool
@@ -62,7 +64,11 @@ class Facts(NamedTuple):
     counts_copies: bool
     unmodelled: bool
     depth: int
+    unfolded: int
 
+
+MANY = 1_000_000
+"""More than this is not counted."""
 
 TOO_DEEP = "it is nested too deeply"
 
@@ -209,6 +215,7 @@ class _Walk:
         self.table_functions: set[str] = set()
         self.tables: dict[Parts, None] = {}
         self.common: set[str] = set()
+        self.common_queries: list[exp.CTE] = []
         self.parameters: set[str] = set()
         self.selects = 0
         self.has_star = self.has_merging_join = self.counts_copies = False
@@ -221,6 +228,7 @@ class _Walk:
             self.selects += 1
         elif isinstance(node, exp.CTE):
             self.common.add(ascii_lower(node.alias))
+            self.common_queries.append(node)
         elif isinstance(node, (exp.Parameter, exp.Placeholder)):
             self.parameters.add(node.name)
         elif isinstance(node, exp.Join):
@@ -279,4 +287,22 @@ def facts(tree: exp.Expr) -> Facts:
         counts_copies=walk.counts_copies,
         unmodelled=exp.Command in walk.kinds,
         depth=depth,
+        unfolded=_unfolded(walk.common_queries),
     )
+
+
+def _unfolded(queries: Sequence[exp.CTE]) -> int:
+    """Count the tables of the largest WITH query, with all that it names in turn."""
+    named: dict[str, list[str]] = {}
+    for query in queries:
+        tables = (ascii_lower(table.name) for table in query.this.find_all(exp.Table))
+        named.setdefault(ascii_lower(query.alias), []).extend(tables)
+    # Names refer to earlier ones, so that most are counted in one round; recursive ones would go on for ever.
+    counts = dict.fromkeys(named, 1)
+    for _ in range(len(named)):
+        before = dict(counts)
+        for name, tables in named.items():
+            counts[name] = min(sum(counts.get(table, 1) for table in tables if table != name), MANY)
+        if counts == before:
+            break
+    return max(counts.values(), default=0)

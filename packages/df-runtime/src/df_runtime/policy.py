@@ -12,6 +12,8 @@ from df_runtime._arguments import check_fields
 from df_runtime.errors import ProfileError
 
 _MEGABYTE = 1_000_000
+# Planned in a fraction of a second.
+_MOST_JOINS = 100
 
 
 class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -38,9 +40,12 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         takes functions away altogether.
     max_characters : int
         Length of the longest text.
+    max_joins : int
+        How many joins a text may have, with those of the views and WITH queries that it names, each as often
+        as it is named: planning takes time that grows faster than their number.
     timeout : timedelta, optional
-        How long a result may run, from its first step to its last row; the shorter of this and the profile's
-        counts.
+        How long a text may be planned, and then how long a result may run, from its first step to its last
+        row; the shorter of this and the profile's counts.
     max_rows : int, optional
         How many rows a result may return; more of them is an error.
 
@@ -65,6 +70,7 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     unread: bool = False
     denied_functions: tuple[str, ...] = ()
     max_characters: int = _MEGABYTE
+    max_joins: int = _MOST_JOINS
     timeout: timedelta | None = None
     max_rows: int | None = None
 
@@ -72,6 +78,8 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         check_fields(self)
         if self.max_characters < 1 or (self.max_rows is not None and self.max_rows < 1):
             raise ProfileError("`max_characters` and `max_rows` must be at least 1.")
+        if self.max_joins < 0:
+            raise ProfileError(f"`max_joins` must not be negative, found {self.max_joins}.")
         if self.timeout is not None and self.timeout <= timedelta(0):
             raise ProfileError(f"`timeout` must be longer than nothing, found {self.timeout}.")
 
@@ -81,6 +89,7 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         *,
         denied_functions: tuple[str, ...] = (),
         max_characters: int = _MEGABYTE,
+        max_joins: int = _MOST_JOINS,
         timeout: timedelta | None = None,
         max_rows: int | None = None,
     ) -> SqlPolicy:
@@ -88,7 +97,7 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         Parameters
         ----------
-        denied_functions, max_characters, timeout, max_rows
+        denied_functions, max_characters, max_joins, timeout, max_rows
             Limits, as in `SqlPolicy`.
 
         Returns
@@ -98,6 +107,7 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return cls(
             denied_functions=denied_functions,
             max_characters=max_characters,
+            max_joins=max_joins,
             timeout=timeout,
             max_rows=max_rows,
         )
@@ -111,7 +121,13 @@ class SqlPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         SqlPolicy
         """
         return cls(
-            ddl=True, dml=True, statements=True, files=True, unread=True, max_characters=1_000 * _MEGABYTE
+            ddl=True,
+            dml=True,
+            statements=True,
+            files=True,
+            unread=True,
+            max_characters=1_000 * _MEGABYTE,
+            max_joins=10 * _MOST_JOINS,
         )
 
     @property

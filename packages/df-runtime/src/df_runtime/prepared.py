@@ -12,6 +12,7 @@ import datafusion_ext
 from datafusion_ext import Engine, EngineError, Query
 from df_runtime import _parameters
 from df_runtime._arguments import expect
+from df_runtime._limits import prepared_text
 from df_runtime._names import TableName
 from df_runtime._observer import Observer, Run
 from df_runtime._parameters import Parameters
@@ -21,6 +22,7 @@ from df_runtime._resolve import Dataset
 from df_runtime.gate import GateReport
 from df_runtime.plans import PlanInputs
 from df_runtime.policy import SqlPolicy
+from df_runtime.profile import RuntimeProfile
 from df_runtime.result import Result
 
 Scope = Mapping[TableName, Dataset]
@@ -46,6 +48,7 @@ class Workshop(NamedTuple):
     opened: Callable[[], Engine]
     registry: Registry
     planner: Planner
+    profile: RuntimeProfile
     observer: Observer
     result: _MakesResult
 
@@ -133,7 +136,7 @@ class Prepared:
         return self._executed(lambda: row, policy)
 
     def _executed(self, values: Callable[[], pa.RecordBatch | None], policy: SqlPolicy) -> Result:
-        opened, registry, _, observer, result = self._workshop
+        opened, registry, _, _, observer, result = self._workshop
         opened()
         with observer.planning(self.query) as run:
             row = values()
@@ -159,10 +162,10 @@ class Prepared:
         return kept
 
     def _made(self, scope: Scope, policy: SqlPolicy) -> _Kept:
-        opened, registry, planner, _, _ = self._workshop
+        opened, registry, planner, profile, _, _ = self._workshop
         environment = planner.environment_salt
         try:
-            plan = opened().prepare(self.query, allow_dml=policy.dml)
+            plan = prepared_text(opened(), self.query, policy, profile)
         except EngineError as error:
             raise registry.unplanned(error, self.query, None) from error
         types = {field.name: _known(field.type) for field in pa.schema(plan.parameters)}

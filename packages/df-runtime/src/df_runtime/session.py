@@ -21,7 +21,7 @@ from df_runtime._explaining import Explaining
 from df_runtime._front_ends import FrontEnds
 from df_runtime._functions import PythonFunctions
 from df_runtime._introspection import Introspection
-from df_runtime._limits import chosen, limited
+from df_runtime._limits import chosen, limited, planned_text
 from df_runtime._names import TableName
 from df_runtime._naming import Naming
 from df_runtime._neighbour import Neighbour
@@ -80,7 +80,9 @@ class Session(
         self._caches.register()
         self._neighbour = Neighbour(new_context)
         self._observer = Observer(profile.observability)
-        self._workshop = Workshop(self._opened, self._registry, planner, self._observer, self._result)
+        self._workshop = Workshop(
+            self._opened, self._registry, planner, profile, self._observer, self._result
+        )
         self._statements = Statements(
             lambda name, query, policy: Prepared(name, query, policy=policy, workshop=self._workshop),
             lambda query, policy: self.sql(query, policy=policy),
@@ -317,13 +319,7 @@ class Session(
 
     def _plan(self, engine: Engine, query: str, row: pa.RecordBatch | None, policy: SqlPolicy) -> Query:
         try:
-            return engine.sql(
-                query,
-                params=row,
-                allow_ddl=policy.ddl,
-                allow_dml=policy.dml,
-                allow_statements=policy.statements,
-            )
+            return planned_text(engine, query, row, policy, self._profile)
         except EngineError as error:
             raise self._registry.unplanned(error, query, row) from error
         finally:
