@@ -302,7 +302,8 @@ def _unfolded(queries: Sequence[exp.CTE]) -> int:
     for _ in range(len(named)):
         before = dict(counts)
         for name, tables in named.items():
-            counts[name] = min(sum(counts.get(table, 1) for table in tables if table != name), MANY)
+            found = sum(counts.get(table, 1) for table in tables if table != name)
+            counts[name] = min(max(found, 1), MANY)
         if counts == before:
             break
     return max(counts.values(), default=0)
