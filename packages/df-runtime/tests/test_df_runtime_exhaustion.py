@@ -7,11 +7,13 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pyarrow as pa
 import pytest
 
 from df_runtime import (
+    FunctionPolicy,
     QueryTimeoutError,
     ResourceError,
     RuntimeProfile,
@@ -20,16 +22,15 @@ from df_runtime import (
     SqlPolicy,
 )
 
-SHORT = SqlPolicy.read_only(timeout=dt.timedelta(milliseconds=300))
 MEMORY = 100_000_000
 PROGRAM = """
-    import datetime, json, resource, sys
+    import json, resource, sys
     resource.setrlimit(resource.RLIMIT_AS, (3_000_000_000, 3_000_000_000))
     import pyarrow as pa
     from df_runtime import DfRuntimeError, RuntimeProfile, SessionFactory, SqlPolicy
 
     limited = RuntimeProfile(memory_limit_bytes=100_000_000, target_partitions=2)
-    policy = SqlPolicy.read_only(timeout=datetime.timedelta(seconds=20), max_rows=1_000_000)
+    policy = SqlPolicy.read_only(max_rows=1_000_000)
     with SessionFactory(limited).open() as session:
         session.register("o", pa.table({"id": [1, 2, 3], "name": ["a", "b", None]}))
         for query in json.load(sys.stdin):
@@ -129,31 +130,26 @@ def test_functions_keep_their_names_documentation_and_results():
         assert session.sql("SELECT 'a' || column1 FROM (VALUES ('b'))").to_arrow().column_names[0].count("||")
 
 
-LONG_CALL = (
-    "SELECT levenshtein(repeat(name, 20000), repeat('ba', 20000)) AS x FROM (VALUES ('ab'), ('cd')) t(name)"
-)
-
-
-def test_a_long_call_does_not_keep_its_caller_waiting():
-    with SessionFactory(RuntimeProfile(target_partitions=2)).open() as session:
-        for _ in range(2):
-            with pytest.raises(QueryTimeoutError):
-                session.sql(LONG_CALL, policy=SHORT).to_arrow()
-        # Whatever still computes, other queries are answered.
-        assert (
-            session.sql("SELECT count(*) AS n FROM generate_series(1, 100000)").to_arrow()["n"][0].as_py()
-            == 100_000
-        )
-
-
 def test_planning_ends_with_the_time():
-    # The constant is computed while the text is planned.
-    text = "SELECT levenshtein(repeat('ab', 20000), repeat('ba', 20000)) AS x"
-    with SessionFactory(RuntimeProfile(timeout=dt.timedelta(milliseconds=300))).open() as session:
-        for way in (lambda: session.sql(text).to_arrow(), lambda: session.explain(text)):
-            with pytest.raises(QueryTimeoutError):
-                way()
-        assert session.sql("SELECT 1 AS a").to_arrow()["a"].to_pylist() == [1]
+    released = threading.Event()
+
+    def waits(values: pa.Array) -> pa.Array:
+        released.wait()
+        return values
+
+    profile = RuntimeProfile(timeout=dt.timedelta(milliseconds=300), functions=FunctionPolicy(python=True))
+    with SessionFactory(profile).open() as session:
+        column = {"arguments": {"value": pa.int64()}, "returns": pa.int64()}
+        session.register_function("waits", waits, volatility="immutable", **column)
+        # The constant is computed while the text is planned, and never before the event.
+        text = "SELECT waits(1) AS x"
+        try:
+            for way in (lambda: session.sql(text).to_arrow(), lambda: session.explain(text)):
+                with pytest.raises(QueryTimeoutError):
+                    way()
+            assert session.sql("SELECT 1 AS a").to_arrow()["a"].to_pylist() == [1]
+        finally:
+            released.set()
 
 
 @pytest.fixture

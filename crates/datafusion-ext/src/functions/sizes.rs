@@ -1,9 +1,12 @@
 //! How large the results of functions can get, from their arguments.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, OffsetSizeTrait};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::compute::{cast, max};
 use datafusion::arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
 use datafusion::logical_expr::ColumnarValue;
+
+use super::memory::SMALL;
 
 /// Most bytes of the result of a call over so many rows.
 pub type Size = fn(&Arguments<'_>) -> u64;
@@ -91,30 +94,31 @@ impl<'a> Arguments<'a> {
             return Numbers::Same(0);
         };
         let array = value.to_array(1).and_then(|array| Ok(cast(&array, &DataType::Int64)?));
-        match (value, array) {
+        let each = array.map(|array| Numbers::Each(array.as_primitive::<Int64Type>().clone()));
+        match (value, each) {
             (_, Err(_)) => Numbers::Same(0),
-            (ColumnarValue::Scalar(_), Ok(array)) => Numbers::Same(number(&array, 0)),
-            (ColumnarValue::Array(_), Ok(array)) => {
-                Numbers::Each((0..array.len()).map(|row| number(&array, row)).collect())
-            }
+            (ColumnarValue::Scalar(_), Ok(each)) => Numbers::Same(each.at(0)),
+            (ColumnarValue::Array(_), Ok(each)) => each,
         }
     }
 
+    /// Bytes of all rows of an argument.
     fn total(&self, at: usize) -> u64 {
-        match self.widths(at) {
-            Widths::Same(bytes) => bytes.saturating_mul(self.rows as u64),
-            Widths::Each(each) => each.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes)),
+        match self.values.get(at) {
+            Some(ColumnarValue::Array(array)) => total(array),
+            _ => self.widths(at).at(0).saturating_mul(self.rows as u64),
         }
+    }
+
+    /// The bytes of each row, if they are the same for all.
+    fn width(&self, at: usize) -> Option<u64> {
+        let constant = matches!(self.values.get(at), None | Some(ColumnarValue::Scalar(_)));
+        constant.then(|| self.widths(at).at(0))
     }
 
     fn each_row(&self, bytes: impl Fn(usize) -> u64) -> u64 {
         (0..self.rows).fold(0, |sum, row| sum.saturating_add(bytes(row)))
     }
-}
-
-fn number(array: &ArrayRef, row: usize) -> i64 {
-    let array = array.as_primitive::<Int64Type>();
-    if array.is_null(row) { 0 } else { array.value(row) }
 }
 
 enum Widths {
@@ -133,15 +137,25 @@ impl Widths {
 
 enum Numbers {
     Same(i64),
-    Each(Vec<i64>),
+    Each(Int64Array),
 }
 
 impl Numbers {
     fn at(&self, row: usize) -> i64 {
         match self {
             Self::Same(number) => *number,
-            Self::Each(each) => each.get(row).copied().unwrap_or(0),
+            Self::Each(each) if row < each.len() && each.is_valid(row) => each.value(row),
+            Self::Each(_) => 0,
         }
+    }
+
+    /// The largest of all, or 0.
+    fn most(&self) -> u64 {
+        let most = match self {
+            Self::Same(number) => *number,
+            Self::Each(each) => max(each).unwrap_or(0),
+        };
+        u64::try_from(most).unwrap_or(0)
     }
 
     fn count(&self, row: usize) -> u64 {
@@ -149,14 +163,50 @@ impl Numbers {
     }
 }
 
+/// The same as the sum of `widths`, without a look at each row where that can be.
+fn total(array: &ArrayRef) -> u64 {
+    match array.data_type() {
+        DataType::Utf8 => length(array.as_string::<i32>().offsets()),
+        DataType::LargeUtf8 => length(array.as_string::<i64>().offsets()),
+        DataType::Utf8View => array.as_string_view().views().iter().map(view_length).sum(),
+        DataType::Binary => length(array.as_binary::<i32>().offsets()),
+        DataType::Dictionary(_, _) => match widths(array) {
+            Widths::Same(bytes) => bytes.saturating_mul(array.len() as u64),
+            Widths::Each(each) => each.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes)),
+        },
+        _ => {
+            let data = array.to_data();
+            data.get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()) as u64
+        }
+    }
+}
+
+fn length<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>) -> u64 {
+    let ends = offsets.last().zip(offsets.first());
+    ends.map_or(0, |(last, first)| (last.as_usize() - first.as_usize()) as u64)
+}
+
+/// A view begins with its length.
+fn view_length(view: &u128) -> u64 {
+    u64::from(*view as u32)
+}
+
 fn widths(array: &ArrayRef) -> Widths {
     if let Some(width) = array.data_type().primitive_width() {
         return Widths::Same(width as u64);
     }
+    if let DataType::Dictionary(_, _) = array.data_type() {
+        let dictionary = array.as_any_dictionary();
+        if dictionary.values().is_empty() {
+            return Widths::Same(0);
+        }
+        let values = widths(dictionary.values());
+        return Widths::Each(dictionary.normalized_keys().into_iter().map(|key| values.at(key)).collect());
+    }
     let bytes = |row: usize| match array.data_type() {
         DataType::Utf8 => array.as_string::<i32>().value_length(row) as u64,
         DataType::LargeUtf8 => array.as_string::<i64>().value_length(row) as u64,
-        DataType::Utf8View => array.as_string_view().value(row).len() as u64,
+        DataType::Utf8View => view_length(&array.as_string_view().views()[row]),
         DataType::Binary => array.as_binary::<i32>().value_length(row) as u64,
         _ => {
             let one = array.slice(row, 1).to_data();
@@ -189,13 +239,22 @@ fn with_keys(call: &Arguments<'_>) -> u64 {
 }
 
 fn repeat(call: &Arguments<'_>) -> u64 {
-    let (texts, counts) = (call.widths(0), call.numbers(1));
+    let counts = call.numbers(1);
+    let most = call.total(0).saturating_mul(counts.most());
+    if most <= SMALL || matches!(counts, Numbers::Same(_)) {
+        return most;
+    }
+    let texts = call.widths(0);
     call.each_row(|row| texts.at(row).saturating_mul(counts.count(row)))
 }
 
 fn pad(call: &Arguments<'_>) -> u64 {
     let lengths = call.numbers(1);
-    call.each_row(|row| lengths.count(row).saturating_mul(4)).saturating_add(call.total(0))
+    let padded = match lengths {
+        Numbers::Same(_) => lengths.count(0).saturating_mul(4).saturating_mul(call.rows as u64),
+        Numbers::Each(_) => call.each_row(|row| lengths.count(row).saturating_mul(4)),
+    };
+    padded.saturating_add(call.total(0))
 }
 
 fn concat_ws(call: &Arguments<'_>) -> u64 {
@@ -203,6 +262,10 @@ fn concat_ws(call: &Arguments<'_>) -> u64 {
 }
 
 fn replace(call: &Arguments<'_>) -> u64 {
+    if let (Some(from), Some(to)) = (call.width(1), call.width(2)) {
+        let texts = call.total(0);
+        return texts.saturating_add((texts / from.max(1) + call.rows as u64).saturating_mul(to));
+    }
     let (texts, from, to) = (call.widths(0), call.widths(1), call.widths(2));
     call.each_row(|row| {
         let found = texts.at(row) / from.at(row).max(1) + 1;
@@ -213,18 +276,26 @@ fn replace(call: &Arguments<'_>) -> u64 {
 /// Every place between two characters can match, and every two characters of the replacement can stand for
 /// all that matched.
 fn regexp_replace(call: &Arguments<'_>) -> u64 {
-    let (texts, to) = (call.widths(0), call.widths(2));
     let everywhere = call.values.len() > 3;
-    call.each_row(|row| {
-        let (text, to) = (texts.at(row), to.at(row));
-        let found = if everywhere { text + 1 } else { 1 };
+    let replaced = |text: u64, to: u64, rows: u64| {
+        let found = if everywhere { text.saturating_add(rows) } else { rows };
         let captured = (to / 2).saturating_mul(text);
         text.saturating_add(found.saturating_mul(to)).saturating_add(captured)
-    })
+    };
+    if let Some(to) = call.width(2) {
+        return replaced(call.total(0), to, call.rows as u64);
+    }
+    let (texts, to) = (call.widths(0), call.widths(2));
+    call.each_row(|row| replaced(texts.at(row), to.at(row), 1))
 }
 
 fn array_repeat(call: &Arguments<'_>) -> u64 {
-    let (values, counts) = (call.widths(0), call.numbers(1));
+    let counts = call.numbers(1);
+    let most = call.total(0).saturating_add(call.rows as u64).saturating_mul(counts.most());
+    if most <= SMALL || matches!(counts, Numbers::Same(_)) {
+        return most;
+    }
+    let values = call.widths(0);
     call.each_row(|row| values.at(row).max(1).saturating_mul(counts.count(row)))
 }
 
@@ -237,13 +308,16 @@ fn array_resize(call: &Arguments<'_>) -> u64 {
 fn array_to_string(call: &Arguments<'_>) -> u64 {
     /// Most characters of a number or a time.
     const WRITTEN: u64 = 32;
-    let (lists, separators, nulls) = (call.widths(0), call.widths(1), call.widths(2));
-    call.each_row(|row| {
+    let joined = |lists: u64, separator: u64, null: u64, rows: u64| {
         // Each element takes four bytes, if only for where it ends.
-        let elements = lists.at(row) / 4 + 1;
-        let each = separators.at(row).saturating_add(nulls.at(row)).saturating_add(WRITTEN);
-        lists.at(row).saturating_add(elements.saturating_mul(each))
-    })
+        let each = separator.saturating_add(null).saturating_add(WRITTEN);
+        lists.saturating_add((lists / 4 + rows).saturating_mul(each))
+    };
+    if let (Some(separator), Some(null)) = (call.width(1), call.width(2)) {
+        return joined(call.total(0), separator, null, call.rows as u64);
+    }
+    let (lists, separators, nulls) = (call.widths(0), call.widths(1), call.widths(2));
+    call.each_row(|row| joined(lists.at(row), separators.at(row), nulls.at(row), 1))
 }
 
 /// Every two characters of a format can stand for a whole date and time.
@@ -297,15 +371,19 @@ fn microseconds(interval: &ColumnarValue) -> Numbers {
             (days.saturating_mul(86_400_000_000)).saturating_add(step.nanoseconds / 1_000)
         }
     });
-    let each: Vec<i64> = each.collect();
+    let each: Int64Array = each.map(Some).collect();
     match interval {
-        ColumnarValue::Scalar(_) => Numbers::Same(each.first().copied().unwrap_or(1)),
+        ColumnarValue::Scalar(_) => Numbers::Same(each.iter().flatten().next().unwrap_or(1)),
         ColumnarValue::Array(_) => Numbers::Each(each),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{DictionaryArray, StringArray, StringViewArray};
+    use datafusion::arrow::datatypes::Int32Type;
     use datafusion::common::ScalarValue;
 
     use super::*;
@@ -324,6 +402,22 @@ mod tests {
         assert_eq!(size("replace", &[text.clone(), "b".into(), "xxxx".into()]), 3 + 4 * 4);
         assert_eq!(size("range", &[1i64.into(), 11i64.into()]), 88);
         assert_eq!(size("range", &[i64::MIN.into(), i64::MAX.into()]), u64::MAX);
+    }
+
+    #[test]
+    fn columns_are_counted_as_their_rows() {
+        let texts = ["a", "bcd", "", "a text that is longer than a view holds"];
+        let columns: [ArrayRef; 3] = [
+            Arc::new(StringArray::from_iter_values(texts)),
+            Arc::new(StringViewArray::from_iter_values(texts)),
+            Arc::new(texts.into_iter().collect::<DictionaryArray<Int32Type>>()),
+        ];
+        for column in columns {
+            let part = column.slice(1, 3);
+            let bytes: usize = texts[1..].iter().map(|text| text.len()).sum();
+            assert_eq!(total(&part), bytes as u64);
+            assert_eq!((0..3).map(|row| widths(&part).at(row)).sum::<u64>(), bytes as u64);
+        }
     }
 
     #[test]

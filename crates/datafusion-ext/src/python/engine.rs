@@ -16,8 +16,8 @@ use super::query::PyQuery;
 use super::scan::PyDeltaScan;
 use super::signals::{wait, wait_within};
 use crate::engine::{
-    Allowed, CacheFill, CacheLimits, CallKind, Caller, Engine, ForeignReader, Guard, Insertion, Limits, Routine,
-    RunLimits, ScanView, guarded,
+    Allowed, CacheFill, CacheLimits, CallKind, Caller, Engine, ForeignReader, Guard, Insertion, Limits,
+    Routine, RunLimits, ScanView, guarded,
 };
 use crate::error::{Code, EngineError, Result};
 use crate::scan::Alignment;

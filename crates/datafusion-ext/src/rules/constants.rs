@@ -44,7 +44,7 @@ impl BoundedConstants {
             Expr::Alias(mut alias) => {
                 let value = self.value(std::mem::take(alias.expr.as_mut()));
                 value.update_data(|expr| {
-                    alias.expr = Box::new(expr);
+                    *alias.expr = expr;
                     Expr::Alias(alias)
                 })
             }

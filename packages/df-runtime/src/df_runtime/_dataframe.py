@@ -91,7 +91,7 @@ class DataFrames:
             df = make()
             run.passed()
             try:
-                planned = plan(engine, context, df, allowed, self._profile, lane)
+                planned = plan(engine, context, df, allowed, profile=self._profile, lane=lane)
             except EngineError as error:
                 raise self._registry.diagnosed(error, "") from error
             scans = {scan: scan for scan in planned.scans}
@@ -125,6 +125,7 @@ def plan(
     context: SessionContext,
     df: DataFrame,
     policy: SqlPolicy,
+    *,
     profile: RuntimeProfile,
     lane: str,
 ) -> Planned:
