@@ -198,7 +198,7 @@ _CONDITIONS = st.sampled_from(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    conditions=st.lists(_CONDITIONS, max_size=3), limit=st.none() | st.integers(0, 20), grouped=st.booleans()
+    conditions=st.lists(_CONDITIONS, max_size=3), limit=st.none() | st.integers(1, 20), grouped=st.booleans()
 )
 def test_answers_are_those_of_the_package(
     session: Session, conditions: list[object], limit: int | None, *, grouped: bool
