@@ -12,6 +12,8 @@ from workspace import ROOT, members, parse
 
 # What takes a text and plans it, on the engine and on the contexts of the `datafusion` package.
 DOORS = frozenset({"sql", "sql_with_options", "prepare", "register_view"})
+# What hands a text on to them within the limits of a policy.
+HALLS = frozenset({"planned_text", "prepared_text"})
 HOLDERS = frozenset({"engine", "_engine", "context", "ctx", "opened"})
 # Module, function: each of them comes after `Gate.check` for the same text, as the tests of df-runtime show.
 GUARDED = frozenset(
@@ -19,6 +21,8 @@ GUARDED = frozenset(
         ("df_runtime/_gate.py", "_refuse_unread"),
         ("df_runtime/_information_schema.py", "described"),  # plans views of its own, never a user's text
         ("df_runtime/_naming.py", "_listed"),  # likewise: asks for the names of all tables
+        ("df_runtime/_limits.py", "planned_text"),
+        ("df_runtime/_limits.py", "prepared_text"),
         ("df_runtime/session.py", "_plan"),
         ("df_runtime/prepared.py", "_made"),
         ("df_runtime/_substrait.py", "_produced"),
@@ -47,6 +51,8 @@ def doors(root: Path) -> set[tuple[str, str]]:
 
 
 def _is_door(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in HALLS:
+        return True
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in DOORS):
         return False
     holder = node.func.value
@@ -69,6 +75,7 @@ def test_texts_pass_the_gate():
         "def run(engine):\n    engine.register_view('v', 'SELECT 1')\n",
         "def run(ctx, query):\n    return ctx.sql_with_options(query, None)\n",
         "class Runner:\n    def run(self, query):\n        return self.opened().prepare(query)\n",
+        "def run(engine, query, policy, profile):\n    planned_text(engine, query, None, policy, profile)\n",
     ],
 )
 @pytest.mark.parametrize("module", ["freshlake/run.py", "df_runtime/_other.py"])
