@@ -268,6 +268,12 @@ def test_what_the_engine_answers_wrongly_is_refused(shop, operator):
     assert shop.sql(f"SELECT id FROM orders {without} SELECT 1").to_arrow().num_rows == 1
 
 
+@pytest.mark.parametrize("sample", ["TABLESAMPLE SYSTEM (10)", "TABLESAMPLE BERNOULLI (10) REPEATABLE (1)"])
+def test_samples_that_the_engine_would_not_take_are_refused(shop, sample):
+    with pytest.raises(SqlUnsupportedError, match="random"):
+        shop.sql(f"SELECT id FROM (SELECT * FROM orders {sample}) WHERE id > 0")
+
+
 def test_long_texts_are_refused_where_the_policy_says_so(shop):
     text = f"SELECT id FROM orders WHERE id IN ({', '.join(map(str, range(200_000)))})"
 

@@ -252,6 +252,11 @@ def _refuse_what_cannot_be_planned(query: str, facts: Facts) -> None:
             "Number the copies on both sides with row_number() and leave ALL out.",
             query=query,
         )
+    if facts.samples:
+        raise SqlUnsupportedError(
+            "This engine passes over TABLESAMPLE: all rows would come. Write WHERE random() < 0.1 for a tenth.",
+            query=query,
+        )
 
 
 def _refuse_files(query: str, facts: Facts, scope: Mapping[TableName, Dataset]) -> None:

@@ -45,6 +45,8 @@ class Facts(NamedTuple):
         Whether `*` stands over a join that merges columns, or drops those of its left side.
     counts_copies : bool
         Whether there is an EXCEPT ALL or INTERSECT ALL.
+    samples : bool
+        Whether there is a TABLESAMPLE.
     unmodelled : bool
         Whether the parser kept part of the text as text.
     depth : int
@@ -62,6 +64,7 @@ class Facts(NamedTuple):
     selects: int
     star_over_join: bool
     counts_copies: bool
+    samples: bool
     unmodelled: bool
     depth: int
     unfolded: int
@@ -285,6 +288,7 @@ def facts(tree: exp.Expr) -> Facts:
         selects=walk.selects,
         star_over_join=walk.has_star and walk.has_merging_join,
         counts_copies=walk.counts_copies,
+        samples=exp.TableSample in walk.kinds,
         unmodelled=exp.Command in walk.kinds,
         depth=depth,
         unfolded=_unfolded(walk.common_queries),
