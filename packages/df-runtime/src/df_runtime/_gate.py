@@ -254,7 +254,7 @@ def _refuse_what_cannot_be_planned(query: str, facts: Facts) -> None:
         )
     if facts.samples:
         raise SqlUnsupportedError(
-            "This engine passes over TABLESAMPLE: all rows would come. Write WHERE random() < 0.1 for a tenth.",
+            "TABLESAMPLE is passed over by this engine: all rows would come. Write WHERE random() < 0.1.",
             query=query,
         )
 
