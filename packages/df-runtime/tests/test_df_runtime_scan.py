@@ -310,3 +310,13 @@ def test_a_null_where_the_contract_has_none_fails_the_query(table: Table, sessio
     with pytest.raises(ExecutionError, match="must have a value"):
         session.sql("SELECT city FROM t").to_arrow()
     assert rows(session, "SELECT count(id) AS n FROM t") == [{"n": 20}]
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_what_the_log_knows_is_answered_before_files_are_planned(
+    table: Table, session: Session, writable: bool
+) -> None:
+    session.register("counted", table if writable else table.snapshot())
+    plans = session.explain("SELECT min(id), max(id), count(*) FROM counted")
+    assert "TableScan" in plans.logical
+    assert "TableScan" not in plans.optimized

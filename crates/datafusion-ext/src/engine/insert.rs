@@ -76,6 +76,11 @@ impl Writable {
         });
         Self { left_out: left_out.collect(), table, writer }
     }
+
+    /// What is read.
+    pub fn table(&self) -> &dyn TableProvider {
+        self.table.as_ref()
+    }
 }
 
 /// The columns of a plan that hold given values.

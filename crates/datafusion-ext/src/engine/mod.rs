@@ -47,7 +47,7 @@ pub use caches::{CacheFill, CacheLimits};
 pub use callers::{Call, CallKind, Caller};
 pub use foreign::ForeignStream;
 pub use functions::{Made, ScanView, TableMaker};
-pub use insert::{Insertion, Writer};
+pub use insert::{Insertion, Writable, Writer};
 use limits::check_size;
 pub use limits::{Guard, RunLimits};
 pub use output::{OnEnd, ResultReader, guarded, keep_views, without_views};
@@ -440,15 +440,16 @@ fn logical_rules(constants: BoundedConstants) -> Vec<Arc<dyn OptimizerRule + Sen
     rules
 }
 
-/// DataFusion's rules, with three changes. The one that links dynamic filters to scans is left out: [`Query`]
-/// applies it for each run, so that a kept plan gets filters of its own every time. The one that pushes
-/// static filters is kept from mistaking columns for each other. And joins are made to yield.
+/// DataFusion's rules, after numbers with a point became decimals where they are compared with some.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(DecimalLiterals));
     rules
 }
 
+/// DataFusion's rules, with three changes. The one that links dynamic filters to scans is left out: [`Query`]
+/// applies it for each run, so that a kept plan gets filters of its own every time. The one that pushes
+/// static filters is kept from mistaking columns for each other. And joins are made to yield.
 fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let linking = query::dynamic_filter_rule();
     let pushing = UniqueNamesOnly::new(FilterPushdown::new());

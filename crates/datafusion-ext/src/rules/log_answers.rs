@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, Result, ScalarValue, Statistics};
-use datafusion::datasource::source_as_provider;
+use datafusion::datasource::{TableProvider, source_as_provider};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{
     Aggregate, EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableScan,
@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use crate::engine::Writable;
 use crate::scan::DeltaScan;
 
 /// Replaces aggregates over whole Delta tables by what their logs say exactly.
@@ -56,8 +57,9 @@ impl OptimizerRule for LogAnswers {
 fn answers(aggregate: &Aggregate) -> Option<Vec<ScalarValue>> {
     let scan = whole_table(&aggregate.input)?;
     let provider = source_as_provider(&scan.source).ok()?;
-    // Other sources may say of values that they are exact where they are not, as listings of files do.
-    provider.downcast_ref::<DeltaScan>()?;
+    if !is_delta(provider.as_ref()) {
+        return None;
+    }
     let statistics = provider.statistics()?;
     let schema = provider.schema();
     let position = |column: &Column| schema.index_of(column.name()).ok();
@@ -67,6 +69,14 @@ fn answers(aggregate: &Aggregate) -> Option<Vec<ScalarValue>> {
         (value.data_type() == wanted).then_some(value)
     };
     aggregate.aggr_expr.iter().map(answer).collect()
+}
+
+/// Other sources may say of values that they are exact where they are not, as listings of files do.
+fn is_delta(provider: &dyn TableProvider) -> bool {
+    match provider.downcast_ref::<Writable>() {
+        Some(writable) => is_delta(writable.table()),
+        None => provider.downcast_ref::<DeltaScan>().is_some(),
+    }
 }
 
 /// The scan below an aggregate, if every row of its table reaches it under the table's own column names.
