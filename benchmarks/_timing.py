@@ -6,20 +6,19 @@ import math
 import random
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
-from _ways import Way
+from _ways import OutOfMemoryError, Way
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Seconds of one query run one way, over all rounds."""
+    """Seconds of one query run one way, over all rounds; infinitely many where it could not be answered."""
 
     best: float
     median: float
@@ -52,29 +51,39 @@ def measure(ways: Mapping[str, Way], queries: Mapping[str, str], *, rounds: int,
         print(f"round {number + 1} of {rounds}", file=sys.stderr)
         shuffler.shuffle(pairs)
         for way, query in pairs:
-            seconds[way, query].append(elapsed(ways[way].run, queries[query]))
+            seconds[way, query].append(elapsed(ways[way], queries[query]))
     return {pair: Timing(best=min(each), median=statistics.median(each)) for pair, each in seconds.items()}
 
 
-def elapsed(run: Callable[[str], pa.Table], query: str) -> float:
-    """Return the seconds that planning, running and fetching all rows take."""
-    start = time.perf_counter()
-    run(query)
-    return time.perf_counter() - start
+def elapsed(way: Way, query: str) -> float:
+    """Return the seconds that a query takes, infinitely many where memory does not suffice."""
+    try:
+        return way.answer(query).seconds
+    except OutOfMemoryError as failure:
+        print(f"{way.title}: {failure}", file=sys.stderr)
+        return math.inf
 
 
 def disagreements(ways: Mapping[str, Way], queries: Mapping[str, str]) -> list[str]:
-    """Run every query every way once, and say where the answers are not those of the first way."""
+    """Run every query every way once, and say which answers are not those of the first that has one."""
     found: list[str] = []
-    reference, *others = ways
     for name, query in queries.items():
-        expected = rows_of(ways[reference].run(query))
+        answers = {way: rows for way in ways if (rows := answered(ways[way], query)) is not None}
+        reference, *others = answers or [""]
         for other in others:
-            actual = rows_of(ways[other].run(query))
             exact = ways[reference].exact and ways[other].exact
-            if not same_rows(expected, actual, exact=exact):
+            if not same_rows(answers[reference], answers[other], exact=exact):
                 found.append(f"{name}: {other} answers otherwise than {reference}")
     return found
+
+
+def answered(way: Way, query: str) -> list[tuple[Any, ...]] | None:
+    """Return the rows of an answer, and none where memory does not suffice for one."""
+    try:
+        return rows_of(way.run(query))
+    except OutOfMemoryError as failure:
+        print(f"{way.title}: {failure}", file=sys.stderr)
+        return None
 
 
 def rows_of(table: pa.Table) -> list[tuple[Any, ...]]:

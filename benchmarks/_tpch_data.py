@@ -62,7 +62,7 @@ def prepare(folder: Path, scale: Decimal) -> Lake:
         link_live_files(folder / "delta" / table, folder / "listing" / table)
     shutil.rmtree(folder / "generated", ignore_errors=True)
     keys = order_keys(folder / "listing" / "orders")
-    return Lake(scale=scale, folder=folder, keys=key_sets(keys), point_key=keys[len(keys) // 3])
+    return Lake(scale=scale, folder=folder, keys=key_sets(keys), point_key=keys[len(keys) // 3].as_py())
 
 
 def generate(folder: Path, tables: Sequence[str], scale: Decimal) -> None:
@@ -96,20 +96,19 @@ def link_live_files(delta: Path, folder: Path) -> None:
     partial.rename(folder)
 
 
-def order_keys(orders: Path) -> list[int]:
+def order_keys(orders: Path) -> pa.Int64Array:
     """Read all order keys in ascending order."""
-    return sorted(pq.read_table(orders, columns=["o_orderkey"])["o_orderkey"].to_pylist())
+    return pq.read_table(orders, columns=["o_orderkey"])["o_orderkey"].combine_chunks().sort()
 
 
-def key_sets(keys: list[int]) -> dict[str, pa.Table]:
+def key_sets(keys: pa.Int64Array) -> dict[str, pa.Table]:
     """Pick neighbouring and spread order keys."""
     start = len(keys) // 2
-    adjacent = keys[start : start + 1500]
-    return {
-        "keys_adjacent": pa.table({"k": pa.array(adjacent, pa.int64())}),
-        "keys_spread": pa.table({"k": pa.array(keys[:: len(keys) // 1500][:1500], pa.int64())}),
-        "keys_few": pa.table({"k": pa.array(keys[7 :: len(keys) // 15][:15], pa.int64())}),
-    }
+    adjacent = range(start, start + 1500)
+    spread = range(0, len(keys), len(keys) // 1500)[:1500]
+    few = range(7, len(keys), len(keys) // 15)[:15]
+    rows = {"keys_adjacent": adjacent, "keys_spread": spread, "keys_few": few}
+    return {name: pa.table({"k": keys.take(pa.array(picked))}) for name, picked in rows.items()}
 
 
 def tpch_queries(scale: Decimal) -> dict[str, str]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 import tpch
-from _timing import disagreements
+from _apart import apart
+from _timing import disagreements, measure
 from _tpch_data import Lake, lookup_queries
 from _ways import WAYS, Way
 from small_tpch import QUERIES, SCALE
 
+MEMORY_BYTES = 1 << 30
+
 
 @pytest.fixture(scope="module")
 def ways(lake: Lake) -> dict[str, Way]:
-    return {name: make(lake) for name, make in WAYS.items()}
+    return {name: make(lake, MEMORY_BYTES) for name, make in WAYS.items()}
 
 
 def test_there_are_22_queries():
@@ -43,6 +47,33 @@ def test_a_wrong_answer_is_noticed():
         assert disagreements({"right": right, "wrong": wrong}, {"q": ""}) == [
             "q: wrong answers otherwise than right"
         ]
+
+
+def test_a_process_that_keeps_too_much_is_replaced_and_answers_alike(ways: dict[str, Way], lake: Lake):
+    with apart(["freshlake"], lake, 64 << 20) as others:
+        answers = [others["freshlake"].answer(QUERIES["Q05"]).rows for _ in range(2)]
+
+    assert answers == [ways["freshlake"].run(QUERIES["Q05"])] * 2
+
+
+def test_a_query_that_memory_does_not_suffice_for_is_told_apart(
+    lake: Lake,
+):
+    queries = {"small": "SELECT count(*) FROM region", "large": QUERIES["Q18"]}
+
+    with apart(["freshlake", "listing"], lake, 1 << 20) as ways:
+        assert disagreements(ways, queries) == []
+        timings = measure(ways, queries, rounds=1, seed=0)
+
+    assert {pair for pair, timing in timings.items() if timing.median == math.inf} == {
+        ("freshlake", "large"),
+        ("listing", "large"),
+    }
+
+
+def test_a_query_that_is_wrong_ends_the_measurement(lake: Lake):
+    with apart(["duckdb"], lake, MEMORY_BYTES) as ways, pytest.raises(RuntimeError, match="no_such_table"):
+        ways["duckdb"].answer("SELECT * FROM no_such_table")
 
 
 def test_the_benchmark_writes_its_report(
