@@ -46,7 +46,7 @@ def test_features_that_nobody_knows_are_named(tmp_path: Path, feature: str) -> N
         SessionFactory().open().register("t", str(tmp_path / "t"))
 
 
-@pytest.mark.parametrize("kind", ["variant", "interval", "geometry"])
+@pytest.mark.parametrize("kind", ["interval", "geometry"])
 def test_types_that_nobody_knows_are_named(tmp_path: Path, kind: str) -> None:
     write_log(tmp_path / "t", {"id": "long", "x": kind}, [])
     with pytest.raises(DeltaIoError, match=kind):

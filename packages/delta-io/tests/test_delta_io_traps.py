@@ -147,8 +147,8 @@ def test_mutations_of_mapped_tables_and_of_tables_with_vectors(tmp_path, mode, c
 
 
 def test_types_and_features_that_cannot_be_read_are_refused(tmp_path):
-    commit(tmp_path / "type", 0, protocol(), metadata([field("id", "variant")]))
-    with pytest.raises(UnsupportedError, match=r"(?i)variant"):
+    commit(tmp_path / "type", 0, protocol(), metadata([field("id", "geometry")]))
+    with pytest.raises(UnsupportedError, match="geometry"):
         Table(tmp_path / "type").snapshot().to_reader()
     commit(tmp_path / "feature", 0, protocol("notYetThoughtOf"), metadata([field("id", "long")]))
     with pytest.raises(UnsupportedError):

@@ -19,6 +19,7 @@ from df_runtime import (
     ViewCycleError,
 )
 from df_runtime.testing import arrow_tables, delta_table
+from schema_spec import TableSpec
 
 
 def values(session, query):
@@ -308,3 +309,48 @@ def test_below_a_null_struct_everything_is_null(session):
     rows = session.sql("SELECT near['x'] AS a, far['s']['x'] AS b, lists[1]['x'] AS c FROM t").to_arrow()
 
     assert rows.to_pydict() == {"a": [1, None, 3], "b": [1, None, None], "c": [1, None, 3]}
+
+
+PLACE = pa.struct(
+    [
+        pa.field("x", pa.int64(), nullable=False),
+        pa.field("deep", pa.struct([pa.field("y", pa.string(), nullable=False)])),
+    ]
+)
+
+
+@pytest.mark.parametrize("views", [True, False])
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("SELECT id, place['x'] AS v FROM t", [(1, 1), (2, None), (3, 0)]),
+        ("SELECT id, place['deep']['y'] AS v FROM t", [(1, "a"), (2, None), (3, None)]),
+        (
+            "SELECT id, p['x'] AS v FROM (SELECT id, place AS p FROM t ORDER BY id)",
+            [(1, 1), (2, None), (3, 0)],
+        ),
+        ("SELECT id, 0 AS v FROM t WHERE place['x'] = 0", [(3, 0)]),
+        ("SELECT id, 0 AS v FROM t WHERE place['x'] IS NULL", [(2, 0)]),
+        ("SELECT count(place['x']) AS id, min(place['x']) AS v FROM t", [(2, 0)]),
+        ("SELECT id, places[1]['x'] AS v FROM t", [(1, None), (2, 1), (3, None)]),
+        (
+            "SELECT id, p['x'] AS v FROM (SELECT id, unnest(places) AS p FROM t)",
+            [(1, None), (2, 1), (2, None)],
+        ),
+    ],
+)
+def test_required_fields_below_a_null_struct_are_null(session, tmp_path, query, expected, views):
+    one = {"x": 1, "deep": {"y": "a"}}
+    rows = pa.table(
+        {
+            "id": [1, 2, 3],
+            "place": pa.array([one, None, {"x": 0, "deep": None}], PLACE),
+            "places": pa.array([[None], [one, None], []], pa.list_(PLACE)),
+        }
+    )
+    table = delta_io.Table.create(tmp_path / "t", TableSpec.from_arrow("t", rows.schema))
+    table.write(rows)
+    session.register("t", table, scan=delta_io.ScanConfig(view_types=views))
+    found = session.sql(query).to_arrow()
+
+    assert sorted(zip(*found.to_pydict().values(), strict=True), key=repr) == sorted(expected, key=repr)

@@ -8,7 +8,7 @@ mod information_schema;
 mod insert;
 mod limits;
 mod metrics;
-mod nested;
+pub mod nested;
 mod output;
 #[cfg(feature = "planted-panic")]
 mod planted;

@@ -30,6 +30,23 @@ fn masked_batch(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(batch.schema(), columns, &rows)
 }
 
+/// Whether values may stand below NULL structs as a Parquet reader gives them: those of required fields do.
+pub fn hides_values(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => {
+            fields.iter().any(|field| !field.is_nullable() || hides_values(field.data_type()))
+        }
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            hides_values(field.data_type())
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) => fields.iter().any(|field| hides_values(field.data_type())),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 fn has_struct(data_type: &DataType) -> bool {
     match data_type {
         DataType::Struct(_) => true,
@@ -40,7 +57,8 @@ fn has_struct(data_type: &DataType) -> bool {
     }
 }
 
-fn masked(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+/// Make the fields of NULL structs NULL, at any depth.
+pub fn masked(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match array.data_type() {
         DataType::Struct(_) => Ok(Arc::new(masked_struct(array.as_struct())?)),
         DataType::List(field) if has_struct(field.data_type()) => masked_list::<i32>(array),
@@ -73,7 +91,7 @@ fn masked_list<O: OffsetSizeTrait>(array: &ArrayRef) -> Result<ArrayRef, ArrowEr
 }
 
 /// The same values, with NULL also where `more` has it.
-fn with_nulls(array: &ArrayRef, more: Option<&NullBuffer>) -> Result<ArrayRef, ArrowError> {
+pub fn with_nulls(array: &ArrayRef, more: Option<&NullBuffer>) -> Result<ArrayRef, ArrowError> {
     let holds_none =
         matches!(array.data_type(), DataType::Null | DataType::Union(..) | DataType::RunEndEncoded(..));
     let Some(more) = more.filter(|nulls| nulls.null_count() > 0 && !holds_none) else {

@@ -17,6 +17,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 
 use super::conversion::Conversion;
+use super::field_below_nulls::FieldBelowNulls;
 use super::mapping::ColumnMapping;
 use crate::error::{Code, EngineError};
 
@@ -79,6 +80,7 @@ impl DeltaAdapter {
             (Some(at), Some(field)) => vec![Arc::new(Column::new(field.name(), at))],
             _ => Vec::new(),
         };
+        let mut hides = false;
         for key in keys {
             let DataType::Struct(fields) = wanted.data_type() else {
                 return Ok(None);
@@ -94,6 +96,7 @@ impl DeltaAdapter {
                 Some(_) => return Ok(None),
                 None => None,
             };
+            hides |= found.is_some_and(|field| !field.is_nullable());
             let name = found.map(|field| ScalarValue::from(field.name().as_str()));
             arguments.extend(name.map(|name| Arc::new(Literal::new(name)) as _));
         }
@@ -106,7 +109,11 @@ impl DeltaAdapter {
             &self.file,
             Arc::new(function.config_options().clone()),
         )?;
-        self.converted(Arc::new(access), found.data_type(), wanted).map(Some)
+        let access: Arc<dyn PhysicalExpr> = match hides {
+            true => Arc::new(FieldBelowNulls { access: Arc::new(access) }),
+            false => Arc::new(access),
+        };
+        self.converted(access, found.data_type(), wanted).map(Some)
     }
 
     fn converted(

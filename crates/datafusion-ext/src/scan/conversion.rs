@@ -15,6 +15,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::util::display::FormatOptions;
 
 use super::mapping::ColumnMapping;
+use crate::engine::nested::{hides_values, masked};
 use crate::error::{Code, EngineError, Result};
 
 const CHECKED: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
@@ -30,16 +31,26 @@ pub enum Conversion {
     Struct(Vec<Option<(usize, Conversion)>>),
     List(Box<Conversion>),
     Map(Box<Conversion>, Box<Conversion>),
+    /// Another conversion, after which the fields of NULL structs are NULL.
+    Masked(Box<Conversion>),
 }
 
 impl Conversion {
     /// Plan the conversion of a column, or say why there is none.
     pub fn between(from: &DataType, to: &Field, mapping: ColumnMapping) -> Result<Self> {
+        let conversion = Self::of_values(from, to, mapping)?;
+        Ok(match hides_values(from) {
+            true => Self::Masked(Box::new(conversion)),
+            false => conversion,
+        })
+    }
+
+    fn of_values(from: &DataType, to: &Field, mapping: ColumnMapping) -> Result<Self> {
         let wanted = to.data_type();
         if from == wanted {
             return Ok(Self::Keep);
         }
-        let nested = |from: &FieldRef, to: &FieldRef| Self::between(from.data_type(), to, mapping);
+        let nested = |from: &FieldRef, to: &FieldRef| Self::of_values(from.data_type(), to, mapping);
         match (from, wanted) {
             (DataType::Struct(from), DataType::Struct(to)) => Self::fields(from, to, mapping),
             (
@@ -69,7 +80,7 @@ impl Conversion {
 
     fn fields(from: &Fields, to: &Fields, mapping: ColumnMapping) -> Result<Self> {
         let places = to.iter().map(|field| match mapping.find(field, from) {
-            Some(at) => Ok(Some((at, Self::between(from[at].data_type(), field, mapping)?))),
+            Some(at) => Ok(Some((at, Self::of_values(from[at].data_type(), field, mapping)?))),
             None => Ok(None),
         });
         Ok(Self::Struct(places.collect::<Result<_>>()?))
@@ -79,6 +90,7 @@ impl Conversion {
     pub fn apply(&self, values: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
         match (self, to) {
             (Self::Keep, _) => Ok(Arc::clone(values)),
+            (Self::Masked(conversion), _) => masked(&conversion.apply(values, to)?),
             (Self::Timestamp, _) => timestamps(values, to),
             (Self::Struct(places), DataType::Struct(fields)) => structs(values, places, fields),
             (Self::List(element), DataType::List(field)) => lists(values, element, field),

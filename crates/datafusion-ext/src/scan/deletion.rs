@@ -247,7 +247,8 @@ fn relative_path(place: &str) -> Result<String> {
     Ok(if prefix.is_empty() { file } else { format!("{prefix}/{file}") })
 }
 
-/// Decode Z85: five characters are four bytes.
+/// Decode Z85: five characters are four bytes. As many `#` as bytes are missing may start the last five: so
+/// the crate `z85` pads, and no whole word starts with one.
 fn decode(text: &str) -> Result<Vec<u8>> {
     let digit = |character: &u8| ALPHABET.iter().position(|each| each == character);
     let word = |characters: &[u8]| {
@@ -255,8 +256,18 @@ fn decode(text: &str) -> Result<Vec<u8>> {
         let value = digits.iter().fold(0_u64, |value, digit| value * 85 + *digit as u64);
         (characters.len() == 5).then(|| u32::try_from(value).ok())?.map(u32::to_be_bytes)
     };
-    let words = text.as_bytes().chunks(5).map(word).collect::<Option<Vec<_>>>();
-    words.map(|words| words.concat()).ok_or_else(|| damaged("its text in the log can't be decoded"))
+    let (whole, last) = text.as_bytes().split_at(text.len().saturating_sub(5));
+    let missing = last.iter().take_while(|character| **character == b'#').count();
+    let unpadded: Vec<u8> =
+        std::iter::repeat_n(b'0', missing).chain(last[missing..].iter().copied()).collect();
+    let tail =
+        || word(&unpadded).filter(|bytes| missing < 4 && bytes[..missing].iter().all(|byte| *byte == 0));
+    let words = whole.chunks(5).map(word).collect::<Option<Vec<_>>>();
+    match (words, tail()) {
+        (Some(words), Some(tail)) => Ok([&words.concat(), &tail[missing..]].concat()),
+        _ if text.is_empty() => Ok(Vec::new()),
+        _ => Err(damaged("its text in the log can't be decoded")),
+    }
 }
 
 /// Take the data out of its frame in a file, and check it.

@@ -6,6 +6,7 @@ mod conversion;
 mod deletion;
 mod environment;
 mod exported;
+mod field_below_nulls;
 mod files;
 mod footers;
 mod index;

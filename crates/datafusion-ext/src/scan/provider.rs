@@ -21,7 +21,7 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::{Partitioning, PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectMeta;
@@ -35,6 +35,7 @@ use super::location::Location;
 use super::mapping::ColumnMapping;
 use super::options::ScanOptions;
 use super::source::{DeltaSource, WantedRows};
+use crate::engine::nested::hides_values;
 use crate::error::{Code, EngineError, Result};
 
 /// Rows of one batch without columns, and how many rows such batches are made for.
@@ -237,7 +238,13 @@ impl DeltaScan {
         let store = environment.object_store(self.location.store_url())?;
         let footers = footers(environment, self.location.store_url());
         let schema = self.layout.scan_schema.clone();
+        let hides = schema.file_schema().fields().iter().any(|field| hides_values(field.data_type()));
         let source = ParquetSource::new(schema).with_table_parquet_options(options);
+        let source = match hides {
+            // Files of the table's very types are adapted only where there is a predicate.
+            true => source.with_predicate(lit(true)),
+            false => source,
+        };
         let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
         let source = DeltaSource::new(source, readers, self.mapping, self.pushdown);
         let source = source.in_store(self.location.shared_url().clone()).of_files(self.num_files());

@@ -26,6 +26,7 @@ _WITHOUT_RUNS: Final = 12346
 _NO_OFFSETS_BELOW: Final = 4
 _CONTAINER: Final = 1 << 16
 _ARRAY_LIMIT: Final = 4096
+_WORD: Final = 5
 _Z85: Final = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 _B85: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
 _TO_B85: Final = bytes.maketrans(_Z85, _B85)
@@ -89,10 +90,20 @@ def vector_path(location: Location, vector: DeletionVector) -> str:
 
 
 def _decode(text: str) -> bytes:
+    """Decode Z85; as the crate `z85` pads, as many `#` may start the last word as it lacks bytes."""
+    whole, word = text[:-_WORD], text[-_WORD:]
+    missing = len(word) - len(word.lstrip("#"))
     try:
-        return base64.b85decode(text.encode("ascii").translate(_TO_B85))
+        data = _b85(whole + word.replace("#", "0", missing))
     except ValueError as error:
         raise LogError("a deletion vector's text cannot be decoded", str(error)) from None
+    if data[-4 : len(data) - 4 + missing].strip(b"\0"):
+        raise LogError("a deletion vector's text cannot be decoded", f"it ends with {word!r}")
+    return data[:-4] + data[len(data) - 4 + missing :]
+
+
+def _b85(text: str) -> bytes:
+    return base64.b85decode(text.encode("ascii").translate(_TO_B85))
 
 
 def _payload(location: Location, vector: DeletionVector) -> bytes:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from delta_io._generated import regenerated
 from delta_io._read import choose
-from delta_io._sound import Columns, Sound, quote, same_key, sides, sound
+from delta_io._sound import Columns, Sound, null_fields, quote, same_key, sides, sound
 from delta_io.errors import OptionError, SchemaMismatchError
 
 if TYPE_CHECKING:
@@ -139,9 +139,13 @@ def sound_rules(rules: MergeRules, source: pa.Schema, target: pa.Schema) -> tupl
 
     def clauses(given: tuple[MergeClause, ...]) -> tuple[MergeClause, ...]:
         return tuple(
-            each
-            if each.condition is None
-            else replace(each, condition=noted(sound(each.condition, of_clauses)))
+            replace(
+                each,
+                condition=None if each.condition is None else noted(sound(each.condition, of_clauses)),
+                values=None
+                if each.values is None
+                else {name: null_fields(value, columns.schema) for name, value in each.values.items()},
+            )
             for each in given
         )
 

@@ -157,7 +157,7 @@ def adapt(array: pa.Array[Any], field: pa.Field[Any], mode: str, *, of: str = _F
     if pa.types.is_struct(kind) and pa.types.is_struct(array.type):
         return _adapt_struct(cast("pa.StructArray", array), kind, mode, of)
     if pa.types.is_list(kind) and (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
-        lists = cast("pa.ListArray[Any]", array.cast(pa.list_(array.type.value_field)))
+        lists = _with_short_offsets(array)
         values = adapt(lists.values, kind.value_field, mode, of=of)
         return pa.ListArray.from_buffers(
             kind, len(lists), lists.buffers()[:2], lists.null_count, lists.offset, [values]
@@ -172,6 +172,13 @@ def adapt(array: pa.Array[Any], field: pa.Field[Any], mode: str, *, of: str = _F
             str(error),
             "The file may be damaged." if of == _FILE else "Cast it.",
         ) from None
+
+
+def _with_short_offsets(array: pa.Array[Any]) -> pa.ListArray[Any]:
+    if pa.types.is_list(array.type):
+        return cast("pa.ListArray[Any]", array)
+    long = cast("pa.LargeListArray[Any]", array)  # pyarrow's own cast refuses nulls above required fields
+    return pa.ListArray.from_arrays(pc.cast(long.offsets, pa.int32()), long.values, mask=long.is_null())
 
 
 def plain(array: pa.Array[Any]) -> pa.Array[Any]:

@@ -17,6 +17,10 @@ FIELD_ID: Final = b"delta.columnMapping.id"
 TYPE_CHANGES: Final = b"delta.typeChanges"
 _PARQUET_ID: Final = b"PARQUET:field_id"
 _DECIMAL: Final = re.compile(r"^decimal\((\d+),\s*(-?\d+)\)$")
+# As its two parts, which files hold unless they are shredded.
+_VARIANT: Final = pa.struct(
+    [pa.field("metadata", pa.binary(), nullable=False), pa.field("value", pa.binary(), nullable=False)]
+)
 _TYPES: Final[dict[str, pa.DataType]] = {
     "string": pa.string(),
     "long": pa.int64(),
@@ -30,6 +34,7 @@ _TYPES: Final[dict[str, pa.DataType]] = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", "UTC"),
     "timestamp_ntz": pa.timestamp("us"),
+    "variant": _VARIANT,
     "void": pa.null(),
 }
 Json = Mapping[str, Any]
@@ -39,6 +44,17 @@ def arrow_schema(text: str) -> pa.Schema:
     """Return the Arrow schema of a Delta schema; fields keep their metadata and storage types."""
     with _understood():
         return pa.schema([_field(each) for each in msgspec.json.decode(text)["fields"]])
+
+
+def has_variants(schema: pa.Schema) -> bool:
+    """Tell whether a column, or something within one, is a variant."""
+    kinds = list(schema.types)
+    while kinds:
+        kind = kinds.pop()
+        if kind == _VARIANT:
+            return True
+        kinds += [kind.field(index).type for index in range(kind.num_fields)]
+    return False
 
 
 def known_fields(text: str) -> list[pa.Field[Any]]:

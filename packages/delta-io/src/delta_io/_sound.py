@@ -1,16 +1,16 @@
 """Predicates as deltalake's engine answers them right: rewritten where it would take other rows as written.
 
-The engine prunes by statistics that leave NaN out, cut texts off or round numbers, and takes bounds that are
-one for the values, also in rows that it copies; it orders negative NaN below every number, rounds numbers
-with a point, counts times in nanoseconds, loses NULL where it joins lists, and takes a predicate that is NULL
-for true. What is compared here is exact; what is no safe ground for pruning is put so that the engine does
-not prune by it.
+The engine prunes by statistics that leave NaN out, cut texts off or round numbers, and takes bounds that
+are one for the values, also in rows that it copies; it orders negative NaN below every number, rounds
+numbers with a point, counts times in nanoseconds, loses NULL where it joins lists, and takes a predicate
+that is NULL for true, and shows values of required fields where the struct around them is null. What is
+compared here is exact; what is no safe ground for pruning is put so that the engine does not prune by it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any, Final, cast
@@ -50,6 +50,7 @@ _PIECE: Final = re.compile(
     |(?P<path>{_NAME}(?:\s*\.\s*{_NAME}|\s*\[\s*'(?:[^']|'')*'\s*\])*)(?P<call>\s*\()?""",
     re.VERBOSE,
 )
+_ACCESS: Final = re.compile(rf"{_NAME}|\[\s*'(?:[^']|'')*'\s*\]")
 _STEP: Final = re.compile(rf"{_NAME}|'(?:[^']|'')*'")
 
 
@@ -107,6 +108,56 @@ def sides(source: pa.Schema, target: pa.Schema) -> pa.Schema:
     return pa.schema([*both, *alone], {_MERGE: b""})
 
 
+def null_fields(text: str, schema: pa.Schema) -> str:
+    """Return an expression for values in which fields of structs that are null are null."""
+
+    def replaced(found: re.Match[str]) -> str:
+        path = _path(found)
+        return found[0] if path is None else _shown(found["path"], path, schema)
+
+    return _PIECE.sub(replaced, text)
+
+
+def hides_values(schema: pa.Schema, path: Path) -> bool:
+    """Tell whether a field must have a value and a struct around it may be null.
+
+    The engine takes what a file reader puts there, such as 0, for the value.
+    """
+    kind, may_be_null = pa.struct(list(schema)), False
+    for step, name in enumerate(path):
+        index = kind.get_field_index(name) if pa.types.is_struct(kind) else -1
+        if index < 0:
+            return False
+        field = cast("Any", kind.field(index))
+        if step >= _leading(schema, path) and may_be_null and not field.nullable:
+            return True
+        may_be_null |= field.nullable and step + 1 >= _leading(schema, path)
+        kind = field.type
+    return False
+
+
+def _leading(schema: pa.Schema, path: Path) -> int:
+    """Return how many names of a path name the column."""
+    return 1 + (path[0] in _SIDES and _MERGE in (schema.metadata or {}))
+
+
+def _shown(text: str, path: Path, schema: pa.Schema) -> str:
+    if not hides_values(schema, path):
+        return text
+    ends = [each.end() for each in _ACCESS.finditer(text)]
+    return _below([text[:end] for end in ends[_leading(schema, path) - 1 : -1]], text)
+
+
+def _below(structs: Sequence[str], field: str) -> str:
+    return f"(CASE WHEN {' AND '.join(f'{each} IS NOT NULL' for each in structs)} THEN {field} END)"
+
+
+def _path(found: re.Match[str]) -> Path | None:
+    if not found["path"] or found["call"]:
+        return None
+    return tuple(_unquoted(each[0]) for each in _STEP.finditer(found["path"]))
+
+
 def same_key(name: str, kind: pa.DataType) -> str:
     """Return the condition that both sides of a merge have one key: null is null, NaN is NaN, -0.0 is 0.0."""
     source, target = (f"{side}.{quote(name)}" for side in _SIDES)
@@ -125,7 +176,7 @@ def _why(node: Node, columns: Columns) -> Iterator[str]:
         kind, name = kind_of(columns.schema, each.column), ".".join(each.column)
         if each.column[-1] in columns.empty_texts:
             yield f"empty texts of partition column {name!r} are null"
-        if len(each.column) > 1 + (each.column[0] in _SIDES and _MERGE in (columns.schema.metadata or {})):
+        if len(each.column) > _leading(columns.schema, each.column):
             yield f"{name!r} is a field within a column, which the engine does not always find"
         if not columns.is_exact(each.column, kind):
             yield f"statistics of {name!r} may not be its values"
@@ -180,8 +231,12 @@ class _Writer:
     def _column(self, path: Path) -> str:
         of_merge = _MERGE in (self._schema.metadata or {}) and path[0] in _SIDES
         sql, within = (f"{path[0]}.{quote(path[1])}", path[2:]) if of_merge else (quote(path[0]), path[1:])
+        structs: list[str] = []
         for name in within:
+            structs.append(sql)
             sql += "['" + name.replace("'", "''") + "']"
+        if hides_values(self._schema, path):
+            sql = _below(structs, sql)
         return f"nullif({sql}, '')" if path[-1] in self._columns.empty_texts else sql
 
     def _list(self, node: All | Some) -> str | None:
@@ -292,20 +347,21 @@ def _replaced(text: str, columns: Columns) -> tuple[str | None, str]:
     doubtful: list[str] = []
 
     def replaced(found: re.Match[str]) -> str:
-        whole = found["path"]
-        if not whole or found["call"]:
-            return found[0]
-        path = tuple(_unquoted(each[0]) for each in _STEP.finditer(whole))
+        path = _path(found)
         try:
-            kind = kind_of(columns.schema, path)
+            kind = None if path is None else kind_of(columns.schema, path)
         except KeyError:
             return found[0]
+        if path is None or kind is None:
+            return found[0]
+        whole = _shown(found["path"], path, columns.schema)
         empty = path[-1] in columns.empty_texts
-        if empty or pa.types.is_floating(kind) or not columns.is_exact(path, kind):
+        doubted = empty or whole != found["path"] or pa.types.is_floating(kind)
+        if doubted or not columns.is_exact(path, kind):
             doubtful.append(".".join(path))
         if pa.types.is_floating(kind):
             return f"(CASE WHEN isnan({whole}) THEN abs({whole}) ELSE {_plus_zero(whole)} END)"
-        return f"nullif({whole}, '')" if empty else found[0]
+        return f"nullif({whole}, '')" if empty else whole
 
     changed = _PIECE.sub(replaced, text)
     return next(iter(doubtful), None), changed

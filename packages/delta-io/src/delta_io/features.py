@@ -57,6 +57,8 @@ _UNDERSTOOD: Final = frozenset(
     }
 )
 
+_SHREDDING: Final = frozenset({"variantShredding", "variantShredding-preview"})
+
 
 class Protocol(Struct, frozen=True, kw_only=True):
     """What a table asks of its readers and writers.
@@ -92,6 +94,11 @@ class Protocol(Struct, frozen=True, kw_only=True):
         if self.min_writer_version >= _NAMED_WRITER_VERSION:
             return self.writer_features
         return _legacy(_BY_WRITER_VERSION, self.min_writer_version)
+
+    @property
+    def shreds_variants(self) -> bool:
+        """Whether files may hold parts of variants in columns of their own."""
+        return not self.features_to_read.isdisjoint(_SHREDDING)
 
 
 def unwritable(protocol: Protocol) -> str | None:

@@ -16,7 +16,7 @@ from delta_io._generated import regenerated
 from delta_io._merging import MergeClause, merge, merge_columns, merge_rules, sound_rules
 from delta_io._ordering import Order
 from delta_io._read import check_rewritable, choose, for_engine
-from delta_io._sound import Sound
+from delta_io._sound import Sound, null_fields
 from delta_io._target import (
     as_contracted,
     check_constraints,
@@ -235,6 +235,7 @@ class Mutations:
         check_rewritable(snapshot, self._location, predicate)
         check_set(updates, snapshot)
         updates = {**updates, **regenerated(snapshot.schema, updates, {})}
+        updates = {name: null_fields(value, snapshot.schema) for name, value in updates.items()}
         contract, names, properties = self._prepared(snapshot)
         updated = for_engine(predicate, snapshot)
         asked = (transaction, metadata, expected_version)

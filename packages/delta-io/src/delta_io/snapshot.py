@@ -14,9 +14,10 @@ from delta_io import _log, _stats
 from delta_io._map_errors import mapped
 from delta_io._predicate import columns_of, parse
 from delta_io._read import choose, read_snapshot, why_by_file
-from delta_io._schema import arrow_schema, known_fields, physical_name
+from delta_io._schema import arrow_schema, has_variants, known_fields, physical_name
 from delta_io._stats import StatsLayout
 from delta_io._times import committed_ms
+from delta_io.errors import UnsupportedError
 from delta_io.index import FileIndex, prune
 from schema_spec import TableSpec
 
@@ -100,7 +101,14 @@ class Snapshot:
     @cached_property
     def schema(self) -> pa.Schema:
         """Logical columns; semantic types are told by the metadata of the fields."""
-        return arrow_schema(self._state.metadata.schema_string)
+        schema = arrow_schema(self._state.metadata.schema_string)
+        if self.protocol.shreds_variants and has_variants(schema):
+            raise UnsupportedError(
+                "type 'variant' cannot be read",
+                "feature 'variantShredding' lets files hold parts of values in columns of their own",
+                "Read the columns of other types from another table.",
+            )
+        return schema
 
     @cached_property
     def spec(self) -> TableSpec:
