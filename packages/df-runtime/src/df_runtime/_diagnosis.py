@@ -14,8 +14,9 @@ from delta_io import DeltaIoError
 from df_runtime import errors
 from df_runtime._engine_words import headline_and_advice, quoted_in
 from df_runtime._information_schema import table_names
-from df_runtime._lexer import Token, has_second_statement, offset_of, position, tokens
+from df_runtime._lexer import Token, has_second_statement, offset_of, tokens
 from df_runtime._names import TableName, quote_if_needed
+from df_runtime._pointing import Finding, located, sentence
 from df_runtime._references import column_aliases, mentioned
 
 _SQL_ERRORS: dict[str, type[errors.SqlError]] = {
@@ -52,7 +53,6 @@ _HINTS: dict[type[errors.ExecutionError], str] = {
 _TRUST = "Pass `policy=SqlPolicy.trusted()` if the text comes from a source that may do this."
 _SIZE = "Register what is needed twice as a table, or raise `max_joins` of the policy."
 _LONGEST_NAME = 128
-_SHOWN_BEFORE, _SHOWN_AFTER = 80, 120
 _MOST_SUGGESTIONS = 3
 _MOST_LISTED = 12
 
@@ -121,8 +121,8 @@ def too_deep(query: str) -> errors.SqlError:
 def second_statement(query: str, second: Token) -> errors.SqlError:
     """Say where a second statement starts."""
     headline = f"A second statement starts with {second.text[:_LONGEST_NAME]!r}"
-    finding = _Finding(headline, advice="Run one statement at a time.")
-    return _located(errors.MultipleStatementsError, finding, query, second)
+    finding = Finding(headline, advice="Run one statement at a time.")
+    return located(errors.MultipleStatementsError, finding, query, second)
 
 
 def refusal(query: str, what: str, name: str = "") -> errors.SqlError:
@@ -130,14 +130,13 @@ def refusal(query: str, what: str, name: str = "") -> errors.SqlError:
     written = {name.lower(), f"'{name.lower()}'"} if name else set[str]()
     words = tokens(query)
     token = next((word for word in words if word.name.lower() in written), None if name else words[0])
-    return _located(errors.PolicyError, _Finding(what, advice=_TRUST), query, token)
+    return located(errors.PolicyError, Finding(what, advice=_TRUST), query, token)
 
 
-def pointed_at(
-    kind: type[errors.SqlError], headline: str, advice: str, query: str, token: Token
-) -> errors.SqlError:
-    """Say what is wrong with a word of a text, and what to do."""
-    return _located(kind, _Finding(headline, advice=advice), query, token)
+def unknown_table(query: str, written: str, names: Names) -> errors.SqlError:
+    """Say that there is no table of a name, and what is close."""
+    found = _unknown_table(written, names)
+    return located(errors.UnknownTableError, found, query, _word(tokens(query), _last_part(written)))
 
 
 def raise_cause(error: EngineError) -> None:
@@ -150,18 +149,7 @@ def execution_error(code: str, message: str) -> errors.ExecutionError:
     """Turn a failure while running into an error of ours."""
     kind = _EXECUTION_ERRORS.get(code, errors.ExecutionError)
     hint = _HINTS.get(kind, "")
-    return kind(f"The query failed: {_sentence(message)}{hint}")
-
-
-class _Finding(NamedTuple):
-    headline: str
-    suggestions: Sequence[str] = ()
-    advice: str = ""
-    about_table: bool = False
-
-    def repair(self) -> str:
-        closest = f"Did you mean {' or '.join(self.suggestions)}?" if self.suggestions else ""
-        return " ".join(part for part in (self.advice, closest) if part)
+    return kind(f"The query failed: {sentence(message)}{hint}")
 
 
 def _sql_error(error: EngineError, query: str, names: Names) -> errors.SqlError:
@@ -180,40 +168,40 @@ def _sql_error(error: EngineError, query: str, names: Names) -> errors.SqlError:
     elif kind is errors.UnknownFunctionError:
         finding = _unknown_function(written, message, names)
     elif kind is errors.SqlSyntaxError:
-        finding = _Finding("Not SQL", _keywords(query, token), _sentence(message))
+        finding = Finding("Not SQL", _keywords(query, token), sentence(message))
     else:
         finding = _refused(kind, message, advice, names)
-    return _located(kind, finding, query, place.qualifier if finding.about_table else token)
+    return located(kind, finding, query, place.qualifier if finding.about_table else token)
 
 
 _NO_FIELD = re.compile(r"Field (\S+) not found in struct")
 _NO_FUNCTION = re.compile(r"Invalid function '(\w+)'.*", re.DOTALL)
 
 
-def _refused(kind: type[errors.SqlError], message: str, advice: str, names: Names) -> _Finding:
+def _refused(kind: type[errors.SqlError], message: str, advice: str, names: Names) -> Finding:
     if kind is errors.PolicyError:
-        return _Finding(message, advice=_TRUST)
+        return Finding(message, advice=_TRUST)
     if kind is errors.SqlLimitError:
-        return _Finding(message, advice=_SIZE)
+        return Finding(message, advice=_SIZE)
     if kind is errors.AmbiguousColumnError:
         advice = "Several tables have it: put the name or alias of one of them before it, such as `t.name`."
     called = _NO_FUNCTION.fullmatch(message)
     if called and called.group(1).lower() in names.functions():
-        return _Finding(f"The window function {called.group(1)} stands alone", advice="Add `OVER (…)`.")
-    return _Finding(message, advice=advice)
+        return Finding(f"The window function {called.group(1)} stands alone", advice="Add `OVER (…)`.")
+    return Finding(message, advice=advice)
 
 
-def _unknown_table(written: str, names: Names) -> _Finding:
+def _unknown_table(written: str, names: Names) -> Finding:
     tables = names.tables()
     if written.lower().startswith("information_schema."):
         tables = [f"information_schema.{name}" for name in table_names()]
     close = _close_tables(_last_part(written), tables)
-    return _Finding(f"Unknown table {written!r}", close, "" if close else _listed("Tables", tables))
+    return Finding(f"Unknown table {written!r}", close, "" if close else _listed("Tables", tables))
 
 
 def _unknown_column(
     written: str, place: _Place, scope: Sequence[tuple[str | None, str]], mentioned: Sequence[str]
-) -> _Finding:
+) -> Finding:
     """Say which columns stand where one is unknown, as the engine tells, else those of the tables named."""
     name = _last_part(written)
     tables = dict.fromkeys(table for table, _ in scope if table)
@@ -222,7 +210,7 @@ def _unknown_column(
     if qualifier and tables and not here and not place.stands_alone:
         close = [quote_if_needed(table) for table in _close(qualifier, tables)]
         advice = "" if close else _listed("Here are", [quote_if_needed(table) for table in tables])
-        return _Finding(f"Unknown table or alias {qualifier!r}", close, advice, about_table=True)
+        return Finding(f"Unknown table or alias {qualifier!r}", close, advice, about_table=True)
     if not qualifier:
         here = [column for _, column in scope]
     columns = list(dict.fromkeys(here or mentioned))
@@ -232,44 +220,20 @@ def _unknown_column(
         advice = "Names without quotes are lower-cased, and the column's is not lower case."
     elif name in columns:
         advice = "A table of that column is named in the text, but not where the column stands."
-    return _Finding(f"Unknown column {written!r}", [quote_if_needed(each) for each in close], advice)
+    return Finding(f"Unknown column {written!r}", [quote_if_needed(each) for each in close], advice)
 
 
-def _unknown_field(written: str, query: str, names: Names) -> _Finding:
-    return _Finding(f"Unknown field {written!r}", _close(written, names.fields(query)))
+def _unknown_field(written: str, query: str, names: Names) -> Finding:
+    return Finding(f"Unknown field {written!r}", _close(written, names.fields(query)))
 
 
-def _unknown_function(written: str, message: str, names: Names) -> _Finding:
+def _unknown_function(written: str, message: str, names: Names) -> Finding:
     known = names.functions()
     if written.lower() in known:
-        return _Finding(message, advice="Cast the arguments.")
+        return Finding(message, advice="Cast the arguments.")
     close = _close(_last_part(written), known)
     advice = "" if close else "`information_schema.routines` lists all functions."
-    return _Finding(f"Unknown function {written!r}", close, advice)
-
-
-def _located(
-    kind: type[errors.SqlError], finding: _Finding, query: str, token: Token | None
-) -> errors.SqlError:
-    suggestions = tuple(finding.suggestions)
-    if token is None:
-        message = f"{_sentence(finding.headline)} {finding.repair()}"
-        return kind(message.rstrip(), query=query, suggestions=suggestions)
-    line, column = position(query, token.start)
-    text, before = _excerpt(query.split("\n")[line - 1], column - 1)
-    width = max(1, min(len(token.text.split("\n")[0]), len(text) - before))
-    # Tabs are kept, so that the caret stands under its word at any tab width.
-    indent = "".join(char if char == "\t" else " " for char in text[:before])
-    place = f"at line {line}, column {column}:\n    {text}\n    {indent}{'^' * width}"
-    message = f"{finding.headline}, {place}\n{finding.repair()}"
-    return kind(message, query=query, line=line, column=column, suggestions=suggestions)
-
-
-def _excerpt(line: str, at: int) -> tuple[str, int]:
-    """Cut a long line down to what surrounds a place in it."""
-    start, end = max(0, at - _SHOWN_BEFORE), at + _SHOWN_AFTER
-    head, tail = "…" if start else "", "…" if end < len(line) else ""
-    return f"{head}{line[start:end]}{tail}", at - start + len(head)
+    return Finding(f"Unknown function {written!r}", close, advice)
 
 
 def _listed(what: str, names: Sequence[str]) -> str:
@@ -405,8 +369,3 @@ _KEYWORDS = [
     "UNNEST",
     "EXPLAIN",
 ]
-
-
-def _sentence(message: str) -> str:
-    text = message.strip()
-    return text if text.endswith((".", "?", "!")) else f"{text}."

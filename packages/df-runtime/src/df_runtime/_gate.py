@@ -29,6 +29,7 @@ from df_runtime._lexer import has_second_statement
 from df_runtime._names import TableName, ascii_lower
 from df_runtime._reading import Facts, Parts, Reading
 from df_runtime._resolve import Dataset
+from df_runtime._secrets import masked
 from df_runtime.errors import (
     DfRuntimeError,
     SqlLimitError,
@@ -102,7 +103,8 @@ class Gate:
                 self._reports.move_to_end(key)
                 return report
         report = self._checked(query, policy, schemas, scope)
-        self._remember(key, report)
+        if report.query == query:  # others hold keys of a store
+            self._remember(key, report)
         return report
 
     def _remember(self, key: _Key, report: GateReport) -> None:
@@ -172,7 +174,7 @@ class Gate:
         columns = () if rewritten.tree is None else result_columns(rewritten.tree)
         text, loss = (None, None) if rewritten.tree is None else written(rewritten.tree, self._dialect)
         return GateReport(
-            query=query,
+            query=masked(query) if reading.external else query,
             kind=reading.kind,
             lane="checked" if reading.problem is None else "passed",
             canonical=text,

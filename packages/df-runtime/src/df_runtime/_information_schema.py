@@ -219,7 +219,7 @@ def _table_contracts(table: _Named, spec: TableSpec) -> Rows:
         "evolution": spec.evolution,
         "partition_by": ", ".join(spec.partition_by) or None,
         "table_comment": spec.comment,
-        "ddl": spec.to_ddl(location=where),
+        "ddl": spec.to_ddl(location=where, options=table.dataset.config.to_options()),
     }
     return [row]
 

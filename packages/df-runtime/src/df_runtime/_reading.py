@@ -139,7 +139,9 @@ def _read(query: str, dialect: Dialect) -> Reading:
         tokens.pop()
     second = _second_statement(tokens)
     kind, start, external = _head(tokens)
-    if kind in {"show", "session"} or start >= len(tokens):
+    # What defines a table over files has no query inside, and its list of options is no SQL to the parser.
+    defines_files = kind == "definition" and external
+    if kind in {"show", "session"} or defines_files or start >= len(tokens):
         return Reading(kind, second=second, external=external)
     try:
         trees = dialect.parser().parse(tokens[start:], query)

@@ -14,14 +14,23 @@ from datafusion_ext import Engine, EngineError
 from delta_io import DeltaIoError, ScanConfig, Snapshot, Table
 from df_runtime._caches import CACHES_FUNCTION
 from df_runtime._catalogs import Catalog
-from df_runtime._diagnosis import Names, diagnose
+from df_runtime._definitions import Definition, read_definition, view_query
+from df_runtime._diagnosis import Names, diagnose, unknown_table
 from df_runtime._gate import Gate
 from df_runtime._information_schema import described
 from df_runtime._names import TableName
 from df_runtime._references import FUNCTIONS_OF_TABLES, Text, needle
 from df_runtime._resolve import Dataset, DeltaDataset, Rules, ViewDataset, resolve
 from df_runtime._untyped import untyped
-from df_runtime.errors import DatasetUnsupportedError, DfRuntimeError, SqlError, ViewCycleError
+from df_runtime.errors import (
+    DatasetUnsupportedError,
+    DfRuntimeError,
+    ParameterError,
+    SqlError,
+    SqlUnsupportedError,
+    ViewCycleError,
+)
+from df_runtime.policy import SqlPolicy
 from df_runtime.profile import RuntimeProfile
 
 
@@ -71,8 +80,9 @@ class Registry:
         version: int | None,
         timestamp: datetime | str | None,
         scan: ScanConfig | None = None,
+        policy: SqlPolicy | None = None,
     ) -> None:
-        """Bind a name, in place of what it was bound to."""
+        """Bind a name, in place of what it was bound to; `policy` is what the query of a view may hold."""
         name = self.read_name(text)
         ticket = next(self._tickets)
         known = list(self._entries)
@@ -91,15 +101,23 @@ class Registry:
             return
         with self.settled(dataset.query) as scope:
             self._refuse_cycle(name, dataset)
-            self._check_view(name, dataset, scope)
+            self._check_view(name, dataset, scope, policy or self._profile.policy)
             self._bind(name, dataset, ticket)
 
-    def _check_view(self, name: TableName, view: ViewDataset, scope: Mapping[TableName, Dataset]) -> None:
+    def _check_view(
+        self, name: TableName, view: ViewDataset, scope: Mapping[TableName, Dataset], policy: SqlPolicy
+    ) -> None:
         try:
-            self.gate.check(view.query, self._profile.policy, scope)
+            report = self.gate.check(view.query, policy, scope)
         except SqlError as error:
             error.message = f"View {self._relative(name)}: {error.message}"
             raise
+        if report.parameters:
+            raise ParameterError(
+                f"View {self._relative(name)} has the parameter ${report.parameters[0]}, and nobody gives "
+                "views values. Write the value, or prepare the query as a statement.",
+                query=view.query,
+            )
 
     def _bind(self, name: TableName, dataset: Dataset, ticket: int) -> None:
         self._attach(name, dataset)
@@ -122,10 +140,13 @@ class Registry:
 
     def diagnosed(self, error: EngineError, query: str, *, view: TableName | None = None) -> DfRuntimeError:
         """Say what is wrong with a query in terms of the tables it can see."""
-        found = diagnose(error, query, Names(self._engine, sorted(self._entries), self._relative))
+        found = diagnose(error, query, self._names())
         if view is not None:
             found.message = f"View {self._relative(view)}: {found.message}"
         return found
+
+    def _names(self) -> Names:
+        return Names(self._engine, sorted(map(self.read_name, self._engine.tables())), self._relative)
 
     def _relative(self, name: TableName) -> str:
         return name.relative(catalog=self._profile.catalog, schema=self._profile.schema)
@@ -137,6 +158,64 @@ class Registry:
             self._mark_dependents({name})
             known = self._entries.pop(name, None) is not None
             return self._engine.deregister(name.quoted()) or known
+
+    def define(self, definition: Definition, policy: SqlPolicy) -> bool:
+        """Do what a statement says; tell whether that is the session's and not the engine's to do."""
+        if definition.what in {"drop table", "drop view"}:
+            return self._drop(definition)
+        source = definition.query
+        if definition.what == "view":
+            query = view_query(definition)
+            if query is None:
+                return False
+            source = query
+        elif definition.what != "external":
+            return False
+        if self._exists(definition.name) and not definition.replace:
+            if definition.lenient:
+                return True
+            name = self._relative(self.read_name(definition.name))
+            advice = "Write CREATE OR REPLACE, IF NOT EXISTS, or another name."
+            raise SqlError(f"{name} is there already. {advice}")
+        self.put(definition.name, source, version=None, timestamp=None, policy=policy)
+        return True
+
+    def _exists(self, text: str) -> bool:
+        if self.get(text) is not None:
+            return True
+        try:
+            self._engine.schema(self.read_name(text).quoted())
+        except EngineError:
+            return False
+        return True
+
+    def _drop(self, definition: Definition) -> bool:
+        dataset = self.get(definition.name)
+        if dataset is None:
+            if definition.lenient or self._exists(definition.name):
+                return False
+            raise unknown_table(definition.query, definition.name, self._names())
+        name = self.read_name(definition.name)
+        is_view = isinstance(dataset, ViewDataset)
+        if is_view != (definition.what == "drop view"):
+            kind = "view" if is_view else "table"
+            raise SqlError(f"{self._relative(name)} is a {kind}. Write DROP {kind.upper()}.")
+        if name in self._found:
+            raise SqlUnsupportedError(
+                f"{self._relative(name)} comes from its catalog, which would find it again. Remove it there."
+            )
+        return self.remove(definition.name)
+
+    def reconcile(self, query: str) -> None:
+        """Forget what a statement that the engine has run dropped, or gave another meaning."""
+        definition = read_definition(query)
+        with self._lock:
+            gone = set(self._entries).difference(map(self.read_name, self._engine.tables()))
+            if definition is not None and definition.what == "made" and definition.replace:
+                gone.add(self.read_name(definition.name))
+            self._mark_dependents(gone)
+            for name in gone:
+                self._entries.pop(name, None)
 
     def put_catalog(self, catalog: Catalog) -> None:
         """Make a catalog known, in place of one of its name."""

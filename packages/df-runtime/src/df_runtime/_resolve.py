@@ -19,6 +19,8 @@ from datafusion_ext import DeltaScan, Engine, EngineError
 from delta_io import ChangeSet, FeaturePolicy, ScanConfig, Snapshot, Table
 from df_runtime._alignment import shown_columns
 from df_runtime._arguments import expect
+from df_runtime._definitions import is_definition, read_definition
+from df_runtime._external import read_external
 from df_runtime._lexer import starts_query
 from df_runtime._names import TableName
 from df_runtime._references import table_references
@@ -307,6 +309,16 @@ class _NameReader(Protocol):
         ...
 
 
+def _defined(statement: str) -> tuple[Table, ScanConfig]:
+    definition = read_definition(statement)
+    if definition is None or definition.what != "external":
+        raise DatasetSourceError(
+            "A statement that is registered is CREATE EXTERNAL TABLE … STORED AS DELTATABLE LOCATION '…'; "
+            "give a view as its query, and run other statements by `Session.sql`."
+        )
+    return read_external(definition)
+
+
 def _rows(source: ArrowStreamExportable) -> pa.Table:
     try:
         return pa.RecordBatchReader.from_stream(source).read_all()
@@ -330,7 +342,7 @@ def resolve(
     Parameters
     ----------
     source : DatasetSource
-        What the user registered.
+        What the user registered, or a statement that says it.
     version, timestamp : optional
         Which snapshot of a Delta table; the newest at each query if both are left out.
     scan : ScanConfig, optional
@@ -362,6 +374,10 @@ def resolve(
         _refuse_version("A view", version, timestamp, scan)
         depends, exact = table_references(source, known, read_name)
         return ViewDataset(source, depends, exact=exact)
+    if isinstance(source, str) and is_definition(source):
+        if scan is not None:
+            raise DatasetSourceError("A statement says how it is scanned in OPTIONS; leave out `scan`.")
+        source, scan = _defined(source)
     if isinstance(source, (str, os.PathLike)):
         source = Table(os.fspath(cast("str | os.PathLike[str]", source)))
     if isinstance(source, Table):

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from datafusion_ext import EngineError
-from df_runtime._diagnosis import pointed_at
 from df_runtime._lexer import Token, is_opaque, tokens
+from df_runtime._pointing import pointed_at
 from df_runtime.errors import ParameterError, SqlError
 
 _OF_NULLS = re.compile(r"\bnull\b", re.IGNORECASE)

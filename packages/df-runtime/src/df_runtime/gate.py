@@ -22,7 +22,7 @@ class GateReport:
     Attributes
     ----------
     query : str
-        The text as written.
+        The text as written, but for the values of OPTIONS, which may be keys of a store: they are stars.
     kind : str
         `query`, `explain`, `describe`, `show`, `write`, `definition` or `session`.
     lane : {"checked", "passed"}

@@ -17,6 +17,7 @@ from df_runtime._catalogs import Catalogs
 from df_runtime._changes import TableFunctions
 from df_runtime._contexts import Contexts
 from df_runtime._dataframe import DataFrames
+from df_runtime._definitions import read_definition
 from df_runtime._explaining import Explaining
 from df_runtime._front_ends import FrontEnds
 from df_runtime._functions import PythonFunctions
@@ -30,10 +31,11 @@ from df_runtime._parameters import Parameters
 from df_runtime._planning import Planner
 from df_runtime._registry import Registry
 from df_runtime._resolve import Dataset
+from df_runtime._secrets import hiding
 from df_runtime._statements import Statements
 from df_runtime._substrait import Substrait
 from df_runtime.datasets import DatasetSource
-from df_runtime.errors import SessionClosedError
+from df_runtime.errors import ParameterError, SessionClosedError
 from df_runtime.gate import GateReport
 from df_runtime.plans import PlanInputs
 from df_runtime.policy import SqlPolicy
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from datafusion import SessionContext
 
     from df_runtime.factory import SessionFactory
+
+_NOTHING = "FROM (SELECT 1) LIMIT 0"
 
 
 class Session(
@@ -135,9 +139,9 @@ class Session(
         name : str
             `table`, `schema.table` or `catalog.schema.table`, read as SQL reads it.
         source : str, PathLike, Table, Snapshot, ChangeSet or Arrow data
-            A URI or path of a Delta table, the text of a query, or one of the objects named. Text that
-            starts with SELECT, WITH, VALUES, FROM or TABLE is a query; give a path of that name as a
-            `pathlib.Path`.
+            A URI or path of a Delta table, a statement as `TableSpec.to_ddl` writes it, the text of a query,
+            or one of the objects named. Text that starts with SELECT, WITH, VALUES, FROM or TABLE is a query;
+            give a path of that name as a `pathlib.Path`.
         version : int, optional
             Version of the Delta table.
         timestamp : datetime or str, optional
@@ -156,7 +160,8 @@ class Session(
             The table cannot be opened.
         """
         self._opened()
-        self._registry.put(name, source, version=version, timestamp=timestamp, scan=scan)
+        with hiding(source):
+            self._registry.put(name, source, version=version, timestamp=timestamp, scan=scan)
 
     def deregister(self, name: str) -> bool:
         """Forget a dataset.
@@ -214,10 +219,16 @@ class Session(
            16
         (1 row)
         """
+        self._opened()
+        with hiding(query):
+            return self._sql(query, params, chosen(policy, self._profile))
+
+    def _sql(self, query: str, params: Parameters | None, allowed: SqlPolicy) -> Result:
         engine = self._opened()
-        allowed = chosen(policy, self._profile)
         if allowed.statements and (handled := self._statements.handled(query, allowed)) is not None:
             return handled
+        if allowed.ddl and (defined := self._defined(query, params, allowed)) is not None:
+            return defined
         with self._observer.planning(query) as run:
             row = _parameters.bind(query, params)
             with self._registry.settled(query) as scope:
@@ -230,6 +241,22 @@ class Session(
                 if planned is None:
                     planned = self._plan(engine, query, row, allowed)
             return self._result(planned, report, allowed, inputs, scope, row=row, run=run)
+
+    def _defined(self, query: str, params: Parameters | None, allowed: SqlPolicy) -> Result | None:
+        """Run a text if it defines or drops what the session follows."""
+        _parameters.check_text(query)
+        definition = read_definition(query)
+        if definition is None:
+            return None
+        with self._observer.planning(query) as run:
+            report = self._registry.gate.check(query, allowed, {})
+            run.passed()
+            if params:
+                raise ParameterError("A definition has no parameters; leave out `params`.", query=query)
+            if not self._registry.define(definition, allowed):
+                return None
+            planned = self._opened().sql(_NOTHING)
+            return self._result(planned, report, allowed, None, {}, row=None, run=run)
 
     def prepare(self, name: str, query: str, *, policy: SqlPolicy | None = None) -> Prepared:
         """Plan a statement to be run many times, in place of what was prepared under the name before.
@@ -265,7 +292,8 @@ class Session(
         self._opened()
         _parameters.check_text(query)
         allowed = chosen(policy, self._profile)
-        prepared = Prepared(name, query, policy=allowed, workshop=self._workshop)
+        with hiding(query):
+            prepared = Prepared(name, query, policy=allowed, workshop=self._workshop)
         self._statements.put(prepared)
         return prepared
 
@@ -300,7 +328,7 @@ class Session(
         """
         self._opened()
         _parameters.check_text(query)
-        with self._registry.settled(query) as scope:
+        with hiding(query), self._registry.settled(query) as scope:
             return self._registry.gate.check(query, chosen(policy, self._profile), scope)
 
     def sibling(self) -> Session:
@@ -325,6 +353,8 @@ class Session(
         finally:
             if not policy.changes_nothing:
                 self._planner.forget_environment()
+            if policy.ddl:
+                self._registry.reconcile(query)
 
     def _result(
         self,
