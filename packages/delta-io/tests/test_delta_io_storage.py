@@ -26,7 +26,9 @@ from delta_io import (
     Transaction,
     UnsupportedError,
     WritePolicy,
+    clone_table,
     export_snapshot,
+    migrate_parquet,
 )
 from delta_io.testing import bag
 from schema_spec import ColumnSpec, TableSpec
@@ -258,6 +260,10 @@ def test_secrets_show_nowhere(server, caplog, capfd, tmp_path):
     failing(log_only, lambda: table.snapshot(0))
     failing(log_only, table.history)
     failing(log_only | {"method": "PUT"}, table.checkpoint)
+    failing(log_only | {"method": "PUT"}, lambda: table.enable("deletionVectors"))
+    failing(log_only | {"method": "PUT", "status": 501}, lambda: table.keep_statistics(["id"]))
+    failing(everything, lambda: clone_table(table.snapshot(), f"{uri}3", shallow=True))
+    failing(everything, lambda: migrate_parquet(f"{uri}4", storage_options=options))
     failing(everything, lambda: table.vacuum(dry_run=False))
     shown = capfd.readouterr()
     assert not MARKER.search(caplog.text + shown.out + shown.err)

@@ -204,8 +204,6 @@ def test_folders_that_cannot_become_tables(tmp_path):
         with pytest.raises(error):
             migrate_parquet(tmp_path / name)
         assert not Table.exists(tmp_path / name)
-    with pytest.raises(UnsupportedError):
-        migrate_parquet("s3://somewhere/else")
 
 
 @pytest.mark.parametrize("shallow", [False, True])

@@ -1,7 +1,7 @@
 """A server that keeps objects in memory and speaks what Azure Blob Storage and Google Cloud Storage do.
 
-Of both interfaces, what reading and writing a table takes: put, also only where nothing is, get, also of a
-range, head, delete, and lists by prefix and delimiter, a few entries at a time.
+Of both interfaces, what reading and writing a table takes: put, also only where nothing is, copy, get, also
+of a range, head, delete, and lists by prefix and delimiter, a few entries at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 ACCOUNT = "devstoreaccount1"
@@ -63,6 +63,9 @@ class _Objects:
 
     def _put(self, key: str, environ: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        source = environ.get("HTTP_X_MS_COPY_SOURCE") or environ.get("HTTP_X_GOOG_COPY_SOURCE")
+        if source is not None:
+            body = self._objects[unquote(urlsplit(source).path).lstrip("/").removeprefix(f"{ACCOUNT}/")]
         if key in self._objects and environ.get("HTTP_IF_NONE_MATCH") == "*":
             return 409, {"x-ms-error-code": "BlobAlreadyExists"}, b""
         if key in self._objects and environ.get("HTTP_X_GOOG_IF_GENERATION_MATCH") == "0":

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import urllib.request
 from collections.abc import Iterator
 
 import cloud_server
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from delta_io import Table
+from delta_io import Table, UnsupportedError, clone_table, migrate_parquet
 from df_runtime import SessionFactory, SqlPolicy
 from schema_spec import ColumnSpec, TableSpec
 
@@ -73,3 +76,33 @@ def test_tables_are_written_read_changed_and_found(server: str, place) -> None:
         artifacts = session.explain("SELECT * FROM orders WHERE id > 7")
         assert not any(value in repr(artifacts) for key, value in options.items() if key.endswith("key"))
         assert _MARKER not in repr(artifacts)
+
+
+@pytest.mark.parametrize("place", [_azure, _google], ids=["azure", "google"])
+def test_features_statistics_clones_and_migrations_are_committed(server: str, place) -> None:
+    root, options = place(server)
+    table = Table.create(f"{root}/kept/orders", _SPEC, storage_options=options)
+    table.write(_ROWS)
+    for feature in ("columnMapping", "deletionVectors", "v2Checkpoint"):
+        assert table.enable(feature).operation == "ENABLE FEATURE"
+    assert table.keep_statistics(["id"]).version == 5
+    clone = clone_table(table.snapshot(), f"{root}/kept/a clone", shallow=True)
+    clone.delete("id >= 20")
+    bucket = f"{cloud_server.ACCOUNT}/lake" if place is _azure else "lake-of-google"
+    for number, day in enumerate(("a%2520b", "x%2525y")):  # in URLs; the keys have one escape less
+        file = io.BytesIO()
+        pq.write_table(pa.table({"id": [number]}), file)
+        url = f"{server}/{bucket}/kept/raw/day={day}/{number}.parquet"
+        urllib.request.urlopen(urllib.request.Request(url, file.getvalue(), method="PUT")).close()
+    copied = migrate_parquet(f"{root}/kept/raw", f"{root}/kept/copy", storage_options=options)
+    in_place = migrate_parquet(f"{root}/kept/raw", storage_options=options)
+    found = [
+        sorted(each.snapshot().to_reader(["id"]).read_all()["id"].to_pylist()) for each in (table, clone)
+    ]
+    assert found == [list(range(40)), list(range(20))]
+    expected = [{"id": 0, "day": "a b"}, {"id": 1, "day": "x%y"}]
+    for each in (copied, in_place):
+        rows = each.snapshot().to_reader().read_all().to_pylist()
+        assert sorted(rows, key=lambda row: row["id"]) == expected
+    with pytest.raises(UnsupportedError, match="one store"):
+        clone_table(table.snapshot(), "s3://lake/clone", shallow=True)

@@ -1,4 +1,4 @@
-"""Tables made of a snapshot of another: with its rows copied, or with its files linked."""
+"""Tables made of a snapshot of another: with its rows copied, or with its files as they are."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import msgspec
+import pyarrow.fs as pa_fs
 from msgspec.structs import replace
 
 from delta_io._creation import commit_first, creatable, table_exists
 from delta_io._dv import vector_path
+from delta_io._map_errors import mapped
+from delta_io._objects import check_commits, copy_within, same_store
 from delta_io._places import is_absolute, placed
 from delta_io._replay import rows_of
 from delta_io.errors import TableExistsError, UnsupportedError
@@ -38,9 +41,10 @@ def clone_table(
 ) -> Table:
     """Make a table that holds what a snapshot holds, and goes its own way from there.
 
-    A deep clone copies the rows, in the commit after its creation. A shallow one copies none: its files are
-    hard links to those of the other table, all of them in its first commit. Neither table notices what
-    happens to the other, vacuums included.
+    A deep clone copies the rows, in the commit after its creation. A shallow one reads none: all its files
+    are in its first commit, on a local file system as hard links to those of the other table, on remote
+    storage as copies that the store makes by itself. Neither table notices what happens to the other, vacuums
+    included.
 
     Parameters
     ----------
@@ -49,7 +53,8 @@ def clone_table(
     target : str or PathLike
         Path or URI of the new table's folder.
     shallow : bool, default False
-        Link the files instead of copying rows; both tables have to be on one local file system.
+        Link or copy the files as they are instead of reading rows; both tables have to be on one local file
+        system, or in one bucket or container.
     policy : WritePolicy, optional
         How the new table is written.
     storage_options : Mapping[str, str], optional
@@ -65,7 +70,7 @@ def clone_table(
     TableExistsError
         When a table is there already.
     UnsupportedError
-        When a shallow clone is asked for and the tables are not on one local file system.
+        When a shallow clone is asked for and the tables are not in one store, or it has no conditional puts.
 
     Examples
     --------
@@ -83,8 +88,8 @@ def clone_table(
     options = snapshot.storage_options if storage_options is None else storage_options
     place = Location(target, options)
     source = Location(snapshot.uri, snapshot.storage_options)
-    if shallow and not (source.local and place.local):
-        raise _not_linkable(source, place, "both have to be local")
+    if shallow:
+        _check_one_store(source, place)
     if table_exists(place):
         raise TableExistsError(f"cannot clone to {place.shown!r}", "a table is there", "Clone elsewhere.")
     origin = f"{source.shown}@{snapshot.version}"
@@ -127,9 +132,30 @@ def _link_files(snapshot: Snapshot, source: Location, place: Location, origin: s
         },
     ]
     files = list(rows_of(state.files))
-    for path in _paths(source, files):
-        _link(source, place, path)
+    below = _paths(source, files)
+    if place.local:
+        for path in below:
+            _link(source, place, path)
+    else:
+        _copy(source, place, sorted(set(below)))
     commit_first(place, [*actions, *({"add": _added(add, now)} for add in files)])
+
+
+def _check_one_store(source: Location, place: Location) -> None:
+    if source.local != place.local:
+        raise _not_linkable(source, place, "one of them is local, the other is not")
+    if not (place.local or same_store(source, place)):
+        raise _not_linkable(source, place, "they are not in one store")
+    check_commits(place, f"{source.shown!r} cannot be cloned to {place.shown!r} without copying rows")
+
+
+def _copy(source: Location, place: Location, paths: list[str]) -> None:
+    with mapped(place, "copying files to"):
+        infos = place.filesystem.get_file_info(paths) if paths else []
+        there = next((info.path for info in infos if info.type != pa_fs.FileType.NotFound), None)
+        if there is not None:
+            raise _not_linkable(source, place, f"{there!r} is there")
+        copy_within(source, place, paths)
 
 
 def _paths(source: Location, files: Iterable[Add]) -> Iterator[str]:

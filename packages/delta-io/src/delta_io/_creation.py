@@ -1,8 +1,8 @@
 """The first commit of a table.
 
 deltalake looks for a table twice before it commits: one that appears between the two looks is replaced, not
-refused. On a local file system the first commit is therefore made elsewhere and linked into the log, which
-fails where a commit is.
+refused. The first commit is therefore made elsewhere and then put into the log in a way that fails where a
+commit is: by a link on a local file system, by a conditional put on remote storage.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from uuid import uuid4
 
 from deltalake import DeltaTable, Schema
 
-from delta_io._log import LOG
+from delta_io._log import LOG, commit_path
 from delta_io._map_errors import mapped
+from delta_io._objects import check_commits, put_new, why_not
 from delta_io.errors import ConflictError, TableExistsError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -45,29 +46,32 @@ def create_table(
 ) -> None:
     """Commit version 0 of a table, or raise `TableExistsError` where there is a table already.
 
-    Files may be part of a local table from the start.
+    Files may be part of the table from the start.
     """
-    _check_properties(location, configuration)
+    here = location.local or why_not(location) is None
+    _check_properties(location, configuration, here=here)
+    if adds:
+        check_commits(location, f"making a table of the files in {location.shown!r}")
     if any(name.startswith("delta.constraints.") for name in configuration):
         # Else deltalake makes a table whose protocol tells no writer, itself included, to check them.
         configuration = {_WRITER: _CHECKS_SINCE, **configuration}
     if table_exists(location):
         raise _exists_already(location)
     with mapped(location, "creating"):
-        if location.local:
-            _create_local(location, delta, configuration, adds)
+        if here:
+            _create_here(location, delta, configuration, adds)
             return
         made = _create(location.root, delta, configuration, location.plain_options)
         if made.version() > 0:
             raise _exists_already(location)
 
 
-def _check_properties(location: Location, configuration: Mapping[str, str]) -> None:
+def _check_properties(location: Location, configuration: Mapping[str, str], *, here: bool) -> None:
     for name, value in configuration.items():
         feature = _PROMISES.get(name) if value.lower() == "true" else None
         if feature is None and (name, value.lower()) == ("delta.checkpointPolicy", "v2"):
             feature = "v2Checkpoint"
-        if name == "delta.enableDeletionVectors" and value.lower() == "true" and not location.local:
+        if name == "delta.enableDeletionVectors" and value.lower() == "true" and not here:
             feature = "deletionVectors"  # deltalake would make the table ask for variants as well
         if feature is not None:
             later = feature in ("v2Checkpoint", "deletionVectors")
@@ -97,7 +101,7 @@ def table_exists(location: Location) -> bool:
         return DeltaTable.is_deltatable(location.root, location.plain_options)
 
 
-def _create_local(
+def _create_here(
     location: Location, delta: DeltaSchema, configuration: Mapping[str, str], adds: Sequence[Json]
 ) -> None:
     with tempfile.TemporaryDirectory() as scratch:
@@ -107,33 +111,47 @@ def _create_local(
 
 
 def commit_first(location: Location, actions: Iterable[Json]) -> None:
-    """Commit version 0 of a local table, or raise `TableExistsError` where there is a table already."""
-    (Path(location.uri) / LOG).mkdir(parents=True, exist_ok=True)
+    """Commit version 0 of a table, or raise `TableExistsError` where there is a table already."""
+    if location.local:
+        (Path(location.uri) / LOG).mkdir(parents=True, exist_ok=True)
     try:
-        commit_version(location, 0, actions)
+        with mapped(location, "creating"):
+            commit_version(location, 0, actions)
     except ConflictError:
         raise _exists_already(location) from None
 
 
 def commit_version(location: Location, version: int, actions: Iterable[Json]) -> None:
-    """Commit a version of a local table, or raise `ConflictError` when another writer came first."""
-    log = Path(location.uri) / LOG
-    pending = log / f"_commit_{uuid4()}.json.tmp"
-    try:
-        with pending.open("x", encoding="utf-8") as file:
-            for action in actions:
-                file.write(json.dumps(action, separators=(",", ":"), ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(pending, log / f"{version:020}.json")
-    except FileExistsError:
+    """Commit a version of a table, or raise `ConflictError` when another writer came first.
+
+    The actions have to hold an id that no other commit has.
+    """
+    lines = (json.dumps(each, separators=(",", ":"), ensure_ascii=False) + "\n" for each in actions)
+    data = "".join(lines).encode()
+    path = commit_path(version)
+    if not (_link_new if location.local else put_new)(location, path, data):
         raise ConflictError(
             f"version {version} of {location.shown!r} is taken",
             "another writer came first",
             "Read the newest version and try again.",
-        ) from None
+        )
+
+
+def _link_new(location: Location, path: str, data: bytes) -> bool:
+    """Write a local file where none is; tell whether it was."""
+    new = Path(location.uri, path)
+    pending = new.with_name(f"_commit_{uuid4()}.json.tmp")
+    try:
+        with pending.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(pending, new)
+    except FileExistsError:
+        return False
     finally:
         pending.unlink(missing_ok=True)
+    return True
 
 
 def _create(

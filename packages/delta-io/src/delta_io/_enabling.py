@@ -1,7 +1,7 @@
 """How protocol features are enabled, without losing those that a legacy protocol version stands for.
 
-On a local file system the commit is made here: deltalake cannot enable column mapping, and asks for variants
-as well whenever it sets a property of a table that names its features.
+The commit is made here: deltalake cannot enable column mapping, and asks for variants as well whenever it
+sets a property of a table that names its features.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, TableFeatures
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 
-from delta_io import _operations
 from delta_io._creation import commit_version
+from delta_io._log import read_commit
+from delta_io._objects import check_commits
 from delta_io._replay import load
 from delta_io.errors import ConflictError, UnsupportedError
 
@@ -35,19 +36,6 @@ Feature = Literal[
     "variantType",
 ]
 
-# deltalake names a legacy feature only if it is told to, so a table would lose it on its way to named ones.
-_FEATURES: Final = {
-    "appendOnly": TableFeatures.AppendOnly,
-    "changeDataFeed": TableFeatures.ChangeDataFeed,
-    "checkConstraints": TableFeatures.CheckConstraints,
-    "columnMapping": TableFeatures.ColumnMapping,
-    "deletionVectors": TableFeatures.DeletionVectors,
-    "generatedColumns": TableFeatures.GeneratedColumns,
-    "invariants": TableFeatures.Invariants,
-    "timestampNtz": TableFeatures.TimestampWithoutTimezone,
-    "v2Checkpoint": TableFeatures.V2Checkpoint,
-    "variantType": TableFeatures.VariantType,
-}
 # Properties that a feature is switched on by.
 _PROPERTIES: Final[dict[str, dict[str, str]]] = {
     "appendOnly": {"delta.appendOnly": "true"},
@@ -58,6 +46,8 @@ _PROPERTIES: Final[dict[str, dict[str, str]]] = {
 # Features of writers alone, and the legacy version that stands for each.
 _OF_WRITERS: Final = {"appendOnly": 2, "changeDataFeed": 4}
 _UNWRITABLE: Final = frozenset(("identityColumns", "inCommitTimestamp", "rowTracking", "typeWidening"))
+# What deltalake takes where a table does not say.
+_CHECKPOINT_INTERVAL: Final = 100
 _NAMED_READER: Final = 3
 _NAMED_WRITER: Final = 7
 Json = dict[str, Any]
@@ -75,56 +65,30 @@ def enabling(feature: Feature, snapshot: Snapshot, location: Location) -> Operat
     mapped = feature == "columnMapping" and snapshot.column_mapping != "none"
     if mapped or (on and feature in snapshot.protocol.features_to_write):
         return _nothing
-    return _local(feature, location) if location.local else _remote(feature, snapshot.protocol, location)
+    described = {"operation": "ENABLE FEATURE", "operationParameters": {"feature": feature}}
+    return _own_commit(location, described, lambda state: _changed(feature, state))
 
 
 def setting(name: str, value: str | None, snapshot: Snapshot, location: Location) -> Operation:
     """Return the operation that sets a property, or takes it away."""
     if snapshot.properties.get(name) == value:
         return _nothing
-    if location.local:
-        described = {
-            "operation": "SET TBLPROPERTIES",
-            "operationParameters": {"properties": json.dumps({name: value})},
-        }
-        return _own_commit(location, described, lambda state: _configured(state, {name: value}))
-    if value is None or snapshot.protocol.min_writer_version >= _NAMED_WRITER:
-        raise UnsupportedError(
-            f"property {name!r} of {location.shown!r} cannot be changed",
-            "deltalake cannot do it, or not alone",
-            "Set it by another engine.",
-        )
-    return _operations.set_properties({name: value})
+    described = {
+        "operation": "SET TBLPROPERTIES",
+        "operationParameters": {"properties": json.dumps({name: value})},
+    }
+    return _own_commit(location, described, lambda state: _configured(state, {name: value}))
 
 
 def _nothing(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
     del handle, commit, hooks
 
 
-def _remote(feature: Feature, protocol: Protocol, location: Location) -> Operation:
-    named = protocol.min_writer_version >= _NAMED_WRITER
-    if feature == "columnMapping" or (named and feature in _OF_WRITERS):
-        raise UnsupportedError(
-            f"feature {feature!r} cannot be enabled at {location.shown!r}",
-            "deltalake cannot do it alone" if named else "deltalake cannot do it",
-            "Ask for it when the table is created, or enable it by another engine.",
-        )
-    if feature in _OF_WRITERS:
-        return _operations.set_properties(_PROPERTIES[feature])
-    names = sorted({feature, *protocol.features_to_write})
-    return _operations.add_features([_FEATURES[name] for name in names if name in _FEATURES])
-
-
-def _local(feature: Feature, location: Location) -> Operation:
-    described = {"operation": "ENABLE FEATURE", "operationParameters": {"feature": feature}}
-    return _own_commit(location, described, lambda state: _changed(feature, state))
-
-
 def _own_commit(location: Location, described: Json, changed: Callable[[State], Iterable[Json]]) -> Operation:
-    """Return the operation that commits what a local table's metadata changes to."""
+    """Return the operation that commits what a table's metadata changes to."""
+    check_commits(location, f"metadata of {location.shown!r} cannot be changed")
 
     def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
-        del hooks
         version = handle.version()
         state = load(location, version)
         if state is None:
@@ -135,10 +99,31 @@ def _own_commit(location: Location, described: Json, changed: Callable[[State], 
         for action in actions:
             if "metaData" in action:
                 action["metaData"]["createdTime"] = created
-        commit_version(location, version + 1, actions)
+        version = _commit_on_top(location, version + 1, actions, commit.max_commit_retries or 0)
         handle.update_incremental()
+        if hooks.create_checkpoint and (version + 1) % _checkpoint_interval(state) == 0:
+            handle.create_checkpoint()
 
     return operation
+
+
+def _commit_on_top(location: Location, version: int, actions: list[Json], attempts: int) -> int:
+    """Commit a version, or one after it when those before do not touch the table's metadata."""
+    while True:
+        try:
+            commit_version(location, version, actions)
+        except ConflictError:
+            other = read_commit(location, version)
+            if attempts == 0 or other is None or other.metadata is not None or other.protocol is not None:
+                raise
+            version, attempts = version + 1, attempts - 1
+        else:
+            return version
+
+
+def _checkpoint_interval(state: State) -> int:
+    found = state.metadata.configuration.get("delta.checkpointInterval") or ""
+    return int(found) if found.isdecimal() and int(found) else _CHECKPOINT_INTERVAL
 
 
 def _changed(feature: Feature, state: State) -> Iterator[Json]:

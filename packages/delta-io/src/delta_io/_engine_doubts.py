@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -25,6 +26,9 @@ _READERS: Final = 16
 _SHAPE: Final = "in another shape than the table, which deltalake's engine may not know to read"
 _WIDE: Final = "a file holds INT96 timestamps, which deltalake's engine reads wrong beyond nanoseconds"
 
+# URIs that are the same, encoded.
+_UNENCODED: Final = re.compile(r"[!$&'()+,\-./:;=@\w]*", re.ASCII)
+
 # What is odd of the columns of a file, by name.
 Oddities = Mapping[str, str]
 
@@ -41,6 +45,15 @@ def check_vectors(location: Location, actions: pa.Table) -> None:
 
     with mapped(location, "reading the deletion vectors of"):
         _each(location, check, known)
+
+
+def lost_vectors(location: Location, actions: pa.Table) -> str | None:
+    """Return why the engine does not find the deletion vectors of some files, or None."""
+    if location.local or _UNENCODED.fullmatch(location.uri) or "deletion_vector" not in actions.column_names:
+        return None
+    kinds = pc.struct_field(actions["deletion_vector"].combine_chunks(), "storage_type")
+    stored = pc.any(pc.fill_null(pc.not_equal(kinds, "i"), False)).as_py()
+    return "deltalake looks for deletion vectors elsewhere where a URI is percent-encoded" if stored else None
 
 
 def odd_columns(

@@ -143,6 +143,7 @@ class Actions(Struct, frozen=True, kw_only=True):
     removes: tuple[Remove, ...]
     change_data: tuple[ChangeData, ...]
     metadata: Metadata | None
+    protocol: ProtocolAction | None
     transactions: tuple[Txn, ...]
     commit_info: dict[str, Any]
 
@@ -173,6 +174,7 @@ def parse_commit(version: int, data: bytes, modified_ms: int) -> Actions:
     info = next((line.commit_info for line in lines if line.commit_info is not None), {})
     in_commit = info.get("inCommitTimestamp")
     metadata = [line.meta_data for line in lines if line.meta_data is not None]
+    protocols = [line.protocol for line in lines if line.protocol is not None]
     return Actions(
         version=version,
         timestamp_ms=in_commit if isinstance(in_commit, int) else modified_ms,
@@ -180,6 +182,7 @@ def parse_commit(version: int, data: bytes, modified_ms: int) -> Actions:
         removes=tuple(line.remove for line in lines if line.remove is not None),
         change_data=tuple(line.cdc for line in lines if line.cdc is not None),
         metadata=metadata[-1] if metadata else None,
+        protocol=protocols[-1] if protocols else None,
         transactions=tuple(line.txn for line in lines if line.txn is not None),
         commit_info=info,
     )

@@ -18,6 +18,7 @@ from deltalake.exceptions import (
 from deltalake.exceptions import (
     TableNotFoundError as DeltaTableNotFound,
 )
+from obstore.exceptions import BaseError as ObjectError
 
 from delta_io import errors
 from delta_io.storage import MASK
@@ -35,6 +36,7 @@ _OF_STATISTICS: Final = (
 _OF_TIMES: Final = (
     "deltalake compares times with SQL text in nanoseconds: keep them, and what they check, to 1678-2261."
 )
+_OF_PLACES: Final = "deltalake rewrites files in the table's folder only: make a deep clone."
 _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
     # A predicate that deltalake wrote down wrong for itself, and reads when another commit came first.
     ("Error evaluating predicate", errors.ConflictError, "Read the newest version and try again."),
@@ -51,6 +53,7 @@ _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
     ("not supported", errors.UnsupportedError, ""),
     ("not yet supported", errors.UnsupportedError, ""),
     ("append-only", errors.UnsupportedError, "Append rows, or write to another table."),
+    ("is outside table root", errors.UnsupportedError, _OF_PLACES),
     ("not implemented", errors.UnsupportedError, ""),
     ("Overflow converting", errors.UnsupportedError, _OF_TIMES),
     ("Cannot cast Timestamp(", errors.UnsupportedError, _OF_TIMES),
@@ -62,6 +65,8 @@ _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
     ("Json error: ", errors.UnsupportedError, _OF_STATISTICS),
     ("Malformed JSON: ", errors.UnsupportedError, _OF_STATISTICS),
 )
+# What deltalake reports as a table that is not there, and is not.
+_NOT_MISSING: Final = ("No files in log segment", "is outside table root")
 _OF_STORAGE: Final = re.compile(
     r"Object store error|object store:|Error performing|Log storage error"
     r"|Generic (?:S3|GCS|MicrosoftAzure|LocalFileSystem|HTTP) error"
@@ -92,7 +97,7 @@ def translate(
     error: Exception, location: Location, doing: str, masked: frozenset[str] = frozenset()
 ) -> errors.DeltaIoError:
     """Return the error of this package that stands for an error of a library below."""
-    text = str(error)
+    text = str(error).partition("\n\nDebug source")[0]
     found = location.options.redact(first_line(text))
     if masked:  # texts quote values
         found = _QUOTED.sub(f"'{MASK}'", found)
@@ -100,11 +105,11 @@ def translate(
     if "Unknown scheme" in text or "Unable to recognise URL" in text:
         fix = "Use a path, s3://, abfss://, az:// or gs://."
         return errors.OptionError(f"{location.shown!r} is no place of a known kind", fix=fix)
-    if isinstance(error, DeltaTableNotFound) and "No files in log segment" not in text:
+    if isinstance(error, DeltaTableNotFound) and not any(part in text for part in _NOT_MISSING):
         return errors.TableNotFoundError(f"no table at {location.shown!r}", found, "Create it first.")
     if isinstance(error, DeltaSchemaMismatch):
         return errors.SchemaMismatchError(what, found, "Give the table's columns.")
-    if isinstance(error, (OSError, pa.ArrowException)) or _OF_STORAGE.search(text):
+    if isinstance(error, (ObjectError, OSError, pa.ArrowException)) or _OF_STORAGE.search(text):
         return _of_storage(what, found, text)
     for part, kind, fix in _TEXTS:
         if part in text:
@@ -183,5 +188,5 @@ def mapped(location: Location, doing: str, masked: frozenset[str] = frozenset())
 
 def _is_from_below(error: BaseException) -> bool:
     """Tell errors of the libraries below; deltalake raises plain exceptions too, and Rust's panics."""
-    known = (DeltaError, OSError, pa.ArrowException, ValueError, NotImplementedError)
+    known = (DeltaError, ObjectError, OSError, pa.ArrowException, ValueError, NotImplementedError)
     return isinstance(error, known) or type(error) is Exception or type(error).__name__ == "PanicException"

@@ -5,19 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 import msgspec
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 
-from delta_io._creation import create_table
+from delta_io._creation import create_table, table_exists
+from delta_io._log import stat
 from delta_io._map_errors import mapped
+from delta_io._places import open_file
 from delta_io._target import check_enforceable
-from delta_io.errors import OptionError, SchemaMismatchError, UnsupportedError
+from delta_io.errors import OptionError, SchemaMismatchError, StorageError, TableExistsError
 from delta_io.policy import WritePolicy
 from delta_io.storage import Location
 from delta_io.table import Table, own_properties
@@ -36,7 +39,7 @@ def migrate_parquet(
     policy: WritePolicy | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> Table:
-    """Make a Delta table of a local folder of Parquet files.
+    """Make a Delta table of a folder of Parquet files.
 
     Without a target, a log is added to the folder in one commit, and no file is touched. With one, the rows
     are copied, as a stream.
@@ -44,8 +47,8 @@ def migrate_parquet(
     Parameters
     ----------
     source : str or PathLike
-        The folder. Folders named ``column=value`` below it are partitions; files and folders whose names
-        begin with ``_`` or ``.`` are passed over.
+        Path or URI of the folder. Folders named ``column=value`` below it are partitions; files and folders
+        whose names begin with ``_`` or ``.`` are passed over.
     target : str or PathLike, optional
         Path or URI of a table to copy the rows to.
     spec : TableSpec, optional
@@ -55,7 +58,7 @@ def migrate_parquet(
     policy : WritePolicy, optional
         How the table is written.
     storage_options : Mapping[str, str], optional
-        Options of the target's storage.
+        Options of the storage, of the folder's and the target's alike.
 
     Returns
     -------
@@ -65,13 +68,15 @@ def migrate_parquet(
     Raises
     ------
     TableExistsError
-        When a table is there already.
+        When the folder, or the target, is a table already.
     OptionError
         When there is no Parquet file.
     SchemaMismatchError
         When the files do not fit each other, or the contract.
     StorageError
         When a file cannot be read.
+    UnsupportedError
+        When the folder is to become a table in place on remote storage without conditional puts.
 
     Examples
     --------
@@ -84,20 +89,21 @@ def migrate_parquet(
     >>> table.snapshot().to_reader(predicate="day = DATE '2024-01-31'").read_all().num_rows
     2
     """
-    place = Location(source)
-    if not place.local:
-        raise UnsupportedError(f"{place.shown!r} cannot be migrated", "it is not local", "Copy it first.")
-    root = Path(place.uri)
-    files = sorted(_parquet_files(root))
+    place = Location(source, storage_options)
+    if table_exists(place):
+        raise TableExistsError(
+            f"{place.shown!r} cannot be migrated",
+            "it is a Delta table already, and may hold files that left it",
+            "Open it, or clone it elsewhere.",
+        )
+    with mapped(place, "looking for Parquet files in"):
+        files = sorted(_parquet_files(place))
     if not files:
         raise OptionError(f"no Parquet file is in {place.shown!r}", fix="Check the folder.")
     if target is None:
         return _in_place(place, files, spec, partition_by, policy)
     with mapped(place, "reading Parquet files of"):
-        partitioning = "hive" if partition_by is None else ds.partitioning(partition_by, flavor="hive")
-        options = {"partition_base_dir": str(root), "partitioning": partitioning, "format": "parquet"}
-        data: Any = ds.dataset([str(root / each) for each in files], **options)
-        data = data.replace_schema(_unified([*(pq.read_schema(root / each) for each in files), data.schema]))
+        data = _dataset(place, files, partition_by)
         contract = spec or _contract(place.name, data.schema, _partition_names(files))
         known = [name for name in data.schema.names if name in contract.column_names]
         reader = data.scanner(columns=known).to_reader()
@@ -106,15 +112,45 @@ def migrate_parquet(
     return table
 
 
-def _parquet_files(root: Path) -> Iterator[Path]:
-    for path in root.rglob("*.parquet"):
-        below = path.relative_to(root)
+def _parquet_files(place: Location) -> Iterator[PurePosixPath]:
+    """Yield the files below a folder, other than hidden ones."""
+    for below in _files(place):
         hidden = any(part.startswith(("_", ".")) and "=" not in part for part in below.parts)
-        if path.is_file() and not hidden:
+        if below.suffix == ".parquet" and not hidden:
             yield below
 
 
-def _partition_names(files: list[Path]) -> tuple[str, ...]:
+def _files(place: Location) -> Iterator[PurePosixPath]:
+    if place.local:
+        root = Path(place.uri)
+        yield from (
+            PurePosixPath(path.relative_to(root)) for path in root.rglob("*.parquet") if path.is_file()
+        )
+        return
+    selector = pa_fs.FileSelector("", allow_not_found=True, recursive=True)
+    for info in place.filesystem.get_file_info(selector):
+        if info.type == pa_fs.FileType.File:
+            yield PurePosixPath(info.path)
+
+
+def _dataset(place: Location, files: list[PurePosixPath], partition_by: pa.Schema | None) -> Any:
+    partitioning = "hive" if partition_by is None else ds.partitioning(partition_by, flavor="hive")
+    filesystem = pa_fs.LocalFileSystem() if place.local else place.filesystem
+    base = place.uri if place.local else ""
+    options = {"partition_base_dir": base, "partitioning": partitioning, "format": "parquet"}
+    paths = [f"{base}/{path}" if base else str(path) for path in files]
+    data: Any = ds.dataset(paths, filesystem=filesystem, **options)
+    schemas = (footer.schema.to_arrow_schema() for footer in _footers(place, files))
+    return data.replace_schema(_unified([*schemas, data.schema]))
+
+
+def _footers(place: Location, files: Iterable[PurePosixPath]) -> Iterator[pq.FileMetaData]:
+    for path in files:
+        with open_file(place, str(path)) as file:
+            yield pq.read_metadata(file)
+
+
+def _partition_names(files: list[PurePosixPath]) -> tuple[str, ...]:
     found = {tuple(name for name, _ in _values(path)) for path in files}
     if len(found) > 1:
         raise SchemaMismatchError(
@@ -125,7 +161,7 @@ def _partition_names(files: list[Path]) -> tuple[str, ...]:
     return found.pop()
 
 
-def _values(path: Path) -> list[tuple[str, str | None]]:
+def _values(path: PurePosixPath) -> list[tuple[str, str | None]]:
     """Return the partition columns and values that the folders of a file name."""
     pairs = (part.split("=", 1) for part in path.parts[:-1] if "=" in part)
     return [(unquote(name), None if value == _NULL else unquote(value)) for name, value in pairs]
@@ -141,7 +177,7 @@ def _contract(name: str, schema: pa.Schema, partition_by: tuple[str, ...]) -> Ta
 
 def _in_place(
     place: Location,
-    files: list[Path],
+    files: list[PurePosixPath],
     spec: TableSpec | None,
     partition_by: pa.Schema | None,
     policy: WritePolicy | None,
@@ -150,9 +186,8 @@ def _in_place(
     types = {name: pa.string() for name in names} | {
         field.name: field.type for field in partition_by or () if field.name in names
     }
-    root = Path(place.uri)
     with mapped(place, "reading Parquet files of"):
-        footers = [pq.read_metadata(root / path) for path in files]
+        footers = list(_footers(place, files))
         schemas = [each.schema.to_arrow_schema() for each in footers]
         stored = _unified(schemas)
     partitions = [pa.field(name, types[name]) for name in names]
@@ -165,12 +200,13 @@ def _in_place(
             "Correct the contract.",
         )
     check_enforceable(contract)
-    adds = [_add(root, path, footer, contract) for path, footer in zip(files, footers, strict=True)]
+    with mapped(place, "looking at Parquet files of"):
+        adds = [_add(place, path, footer, contract) for path, footer in zip(files, footers, strict=True)]
     chosen = policy or WritePolicy()
     create_table(
         place, contract.to_delta(), own_properties(contract, chosen) | contract.to_delta().configuration, adds
     )
-    return Table(place.uri, spec=contract, policy=chosen)
+    return Table(place.uri, spec=contract, policy=chosen, storage_options=place.options)
 
 
 def _unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
@@ -181,13 +217,18 @@ def _unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
         raise SchemaMismatchError("the files do not fit each other", str(error), "Cast them.") from None
 
 
-def _add(root: Path, path: Path, footer: pq.FileMetaData, contract: TableSpec) -> dict[str, Any]:
-    found = (root / path).stat()
+def _add(
+    place: Location, path: PurePosixPath, footer: pq.FileMetaData, contract: TableSpec
+) -> dict[str, Any]:
+    found = stat(place, str(path))
+    if found is None:
+        raise StorageError(f"{str(path)!r} of {place.shown!r} is gone", "it was there before", "Try again.")
+    size, modified_ns = found
     return {
         "path": quote(path.as_posix(), safe="/=-_.~!'()*,;:@&+$"),
         "partitionValues": dict(_values(path)),
-        "size": found.st_size,
-        "modificationTime": found.st_mtime_ns // 1_000_000,
+        "size": size,
+        "modificationTime": modified_ns // 1_000_000,
         "dataChange": True,
         "stats": msgspec.json.encode(_stats(footer, contract)).decode(),
     }

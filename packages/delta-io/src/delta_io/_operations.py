@@ -9,7 +9,6 @@ from deltalake import (
     CommitProperties,
     DeltaTable,
     PostCommitHookProperties,
-    TableFeatures,
     WriterProperties,
     write_deltalake,
 )
@@ -116,34 +115,6 @@ def optimize(
             handle.optimize.z_order(list(z_order_by), **options)
         else:
             handle.optimize.compact(**options)
-
-    return operation
-
-
-def add_features(features: Sequence[TableFeatures]) -> Operation:
-    """Return the operation that adds protocol features."""
-
-    def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
-        handle.alter.add_feature(
-            list(features),
-            allow_protocol_versions_increase=True,
-            commit_properties=commit,
-            post_commithook_properties=hooks,
-        )
-
-    return operation
-
-
-def set_properties(properties: Mapping[str, str]) -> Operation:
-    """Return the operation that sets table properties."""
-
-    def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
-        handle.alter.set_table_properties(
-            dict(properties),
-            raise_if_not_exists=False,
-            commit_properties=commit,
-            post_commithook_properties=hooks,
-        )
 
     return operation
 

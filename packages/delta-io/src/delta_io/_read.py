@@ -13,7 +13,7 @@ from deltalake import QueryBuilder
 
 from delta_io._bounds import LAST_CHARACTER
 from delta_io._compute import pc
-from delta_io._engine_doubts import Oddities, check_vectors, loses_rows, odd_columns
+from delta_io._engine_doubts import Oddities, check_vectors, loses_rows, lost_vectors, odd_columns
 from delta_io._map_errors import mapped
 from delta_io._places import decode_paths, placed
 from delta_io._predicate import (
@@ -109,6 +109,8 @@ def why_by_file(
     features = sorted(snapshot.protocol.reader_features & _REFUSED_BY_ENGINE)
     if features:
         return f"deltalake's engine refuses the feature {features[0]!r}"
+    if (lost := lost_vectors(location, snapshot.add_actions())) is not None:
+        return lost
     if snapshot.column_mapping == "id":
         return "columns are found by their ids, and deltalake's engine finds them by name"
     reason = None if predicate is None else _mistaken(predicate, snapshot)
@@ -147,6 +149,8 @@ def check_rewritable(snapshot: Snapshot, location: Location, predicate: str | No
 
 def why_not_rewritten(snapshot: Snapshot, location: Location, predicate: str | None = None) -> str | None:
     """Return what deltalake's engine would lose of the files it rewrites, or None."""
+    if (lost := lost_vectors(location, _candidates(snapshot, predicate))) is not None:
+        return lost
     reasons = _odd_columns(snapshot, location, predicate).values()
     return next((reason for reason in reasons if loses_rows(reason)), None)
 

@@ -383,9 +383,8 @@ class Mutations:
         ----------
         feature : str
             ``changeDataFeed``; ``appendOnly``, which also refuses deletions from then on; ``columnMapping``
-            by name, where columns keep the names they have in the files (on local tables; elsewhere it can be
-            asked for when a table is created, as property ``delta.columnMapping.mode``);
-            ``deletionVectors``, ``v2Checkpoint``, ``timestampNtz`` or ``variantType``.
+            by name, where columns keep the names they have in the files; ``deletionVectors``,
+            ``v2Checkpoint``, ``timestampNtz`` or ``variantType``.
         metadata, expected_version
             As in `write`.
 
@@ -397,7 +396,8 @@ class Mutations:
         Raises
         ------
         UnsupportedError
-            When the feature cannot be enabled by this writer, such as type widening.
+            When the feature cannot be enabled by this writer, such as type widening, or the storage has no
+            conditional puts.
         ConflictError
             When another writer came first.
         """

@@ -377,8 +377,7 @@ class Table(Mutations, Maintenance):
         SchemaMismatchError
             When a column is not in the table.
         UnsupportedError
-            When a table that names its features is not on a local file system: its properties cannot be set
-            alone there.
+            When the storage has no conditional puts.
         """
         snapshot = self._to_write()
         wanted = self._policy.statistics_columns if columns is None else tuple(columns)
