@@ -69,8 +69,8 @@ use crate::error::{Code, EngineError, Result};
 use crate::functions::{Memory, bounded};
 use crate::plan::{self, TableHandles};
 use crate::rules::{
-    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, SeparateLists, UniqueNamesOnly,
-    YieldingJoins,
+    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, PlainEquality, SeparateLists,
+    UniqueNamesOnly, YieldingJoins,
 };
 use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
 
@@ -440,10 +440,12 @@ fn logical_rules(constants: BoundedConstants) -> Vec<Arc<dyn OptimizerRule + Sen
     rules
 }
 
-/// DataFusion's rules, after numbers with a point became decimals where they are compared with some.
+/// DataFusion's rules, after numbers with a point became decimals where they are compared with some, and before
+/// comparisons in lists, CASE and `nullif` are written out.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(DecimalLiterals));
+    rules.push(Arc::new(PlainEquality));
     rules
 }
 

@@ -2,6 +2,7 @@
 
 mod constants;
 mod decimal_literals;
+mod equality;
 mod expressions;
 mod lists;
 mod log_answers;
@@ -10,6 +11,7 @@ mod yielding;
 
 pub use constants::BoundedConstants;
 pub use decimal_literals::DecimalLiterals;
+pub use equality::PlainEquality;
 pub use expressions::BoundedCalls;
 pub use lists::SeparateLists;
 pub use log_answers::LogAnswers;

@@ -185,10 +185,12 @@ impl DeltaScan {
         enough.collect()
     }
 
+    /// Whether a filter can be told from partition values alone; so can a constant, to which the optimizer
+    /// may simplify such a filter after it was taken.
     fn is_partition_filter(&self, filter: &Expr) -> bool {
         let partitions = self.index.partition_schema();
         let columns = filter.column_refs();
-        !columns.is_empty()
+        (!columns.is_empty() || matches!(filter, Expr::Literal(..)))
             && !filter.is_volatile()
             && columns.iter().all(|column| partitions.field_with_name(column.name()).is_ok())
     }
