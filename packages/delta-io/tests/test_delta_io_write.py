@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -153,6 +154,31 @@ def test_a_stream_is_sorted_in_runs(tmp_path):
     assert sorted(ids) == list(range(10_000))
     descents = sum(later < earlier for earlier, later in pairwise(ids))
     assert 1 <= descents <= 12  # in no order there would be thousands
+
+
+class Memory(bytearray):
+    """Memory that is known to be held."""
+
+
+def test_few_batches_of_a_stream_are_held_at_once(tmp_path):
+    rows, held, most = 65_536, set[int](), 0
+
+    def batches():
+        nonlocal most
+        for number in range(40):
+            memory = Memory(random.Random(number).randbytes(rows * 8))
+            held.add(number)
+            weakref.finalize(memory, held.discard, number)
+            column = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(memory)])
+            del memory
+            most = max(most, len(held))
+            yield pa.RecordBatch.from_arrays([column] * 8, [f"c{index}" for index in range(8)])
+            del column
+
+    spec = TableSpec("t", [ColumnSpec(f"c{index}", "long") for index in range(8)])
+    data = pa.RecordBatchReader.from_batches(spec.to_arrow(), batches())
+    assert made(tmp_path, spec=spec).write(data).rows == 40 * rows
+    assert most <= 8  # deltalake alone has some 16 batches under way, whatever their size
 
 
 def test_z_order_narrows_every_column(tmp_path):

@@ -11,7 +11,7 @@ import pyarrow as pa
 from delta_io._compute import pc
 from delta_io._nulls import null_places, shown_rows
 from delta_io._ordering import Order
-from delta_io._pump import pumped
+from delta_io._pump import pieces, pumped
 from delta_io._rows import adapt, whole
 from delta_io._schema import lossless
 from delta_io._target import has_fraction
@@ -70,8 +70,10 @@ class Aligned:
 
     def _batches(self, source: pa.RecordBatchReader, shown: pa.Schema) -> Iterator[pa.RecordBatch]:
         try:
-            shaped = (self._shape(batch, shown) for batch in source)
-            yield from pumped(map(whole, shaped if self._order is None else self._order.runs(shaped)))
+            given = pieces(source) if self._order is None else source
+            shaped = (self._shape(batch, shown) for batch in given)
+            ready = shaped if self._order is None else pieces(self._order.runs(shaped))
+            yield from pumped(map(whole, ready))
         except Exception as error:
             self.error = error
             raise

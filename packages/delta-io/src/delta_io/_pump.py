@@ -1,4 +1,4 @@
-"""A stream prepared by a thread of its own: while rows are written, the next ones are read.
+"""A stream prepared by a thread of its own: while rows are written, the next ones are read, a few at a time.
 
 Besides, the writer's runtime must not be entered by what it reads from.
 """
@@ -12,7 +12,9 @@ from typing import Final
 
 import pyarrow as pa
 
-_AHEAD: Final = 2
+# deltalake has some 16 batches under way, whatever their size; it copies those of up to 4096 rows.
+_PIECE_ROWS: Final = 8192
+_AHEAD: Final = 8
 _POLL_SECONDS: Final = 0.1
 
 
@@ -34,6 +36,23 @@ def pumped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield item
     finally:
         pump.stopped.set()
+
+
+def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches in pieces, so that few rows are held at a time, and those still in the processor's cache.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> [piece.num_rows for piece in pieces(pa.table({"a": range(20_000)}).to_batches())]
+    [8192, 8192, 3616]
+    """
+    for batch in batches:
+        if batch.num_rows <= _PIECE_ROWS:
+            yield batch
+            continue
+        for start in range(0, batch.num_rows, _PIECE_ROWS):
+            yield batch.slice(start, _PIECE_ROWS)
 
 
 class _Pump:
