@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
+from itertools import chain
 from typing import Any, cast
 
 import pyarrow as pa
 
 from delta_io._compute import pc
 from delta_io._nulls import null_places, shown_rows
-from delta_io._ordering import Order
+from delta_io._ordering import Order, Run
 from delta_io._pump import pieces, pumped
 from delta_io._rows import adapt, whole
 from delta_io._schema import lossless
@@ -61,19 +63,44 @@ class Aligned:
         needed = (field for field in self._schema if field.name not in self._defaults)
         check_columns(reader.schema, pa.schema(needed))
         self._first: pa.RecordBatchReader | None = reader
+        self._begun: Iterator[pa.RecordBatch] | None = None
+
+    def sorted_by(self) -> tuple[str, ...]:
+        """Return the columns that every file will be sorted by, as far as that is sure.
+
+        As many rows are read as are sorted at once; `reader` goes on from there.
+        """
+        if self._order is None or not self._order.sure:
+            return ()
+        runs = self._order.runs(self._shaped())
+        with self._noted():
+            first = next(runs, None)
+        self._begun = chain.from_iterable(map(_handed_over, chain([] if first is None else [first], runs)))
+        return self._order.sure if first is not None and first.alone else ()
 
     def reader(self) -> pa.RecordBatchReader:
         """Return the rows from the first one on; once only for data that cannot be read twice."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            begun = self._shaped()
+            if self._order is not None:
+                begun = chain.from_iterable(map(_handed_over, self._order.runs(begun)))
+        return pa.RecordBatchReader.from_batches(self._schema, self._batches(begun))
+
+    def _shaped(self) -> Iterator[pa.RecordBatch]:
         source = self._first or as_reader(self._data)
         self._first, self.rows, self.error = None, 0, None
-        return pa.RecordBatchReader.from_batches(self._schema, self._batches(source, self._schema))
+        batches = pieces(source) if self._order is None else source
+        return (self._shape(batch, self._schema) for batch in batches)
 
-    def _batches(self, source: pa.RecordBatchReader, shown: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _batches(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with self._noted():
+            yield from pumped(map(whole, batches))
+
+    @contextmanager
+    def _noted(self) -> Generator[None]:
         try:
-            given = pieces(source) if self._order is None else source
-            shaped = (self._shape(batch, shown) for batch in given)
-            ready = shaped if self._order is None else pieces(self._order.runs(shaped))
-            yield from pumped(map(whole, ready))
+            yield
         except Exception as error:
             self.error = error
             raise
@@ -130,6 +157,11 @@ class Aligned:
     def _missing(self, field: pa.Field[Any], count: int) -> pa.Array[Any]:
         default = self._defaults.get(field.name)
         return pa.nulls(count, field.type) if default is None else pa.repeat(default, count)
+
+
+def _handed_over(run: Run) -> Iterable[pa.RecordBatch]:
+    """Return a run as it is handed to the writer: whole where that keeps files in order."""
+    return run.batches if run.alone else pieces(run.batches)
 
 
 def is_generated(field: pa.Field[Any]) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import uuid4
 
+import msgspec
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.transaction import Transaction as DeltaTransaction
 from msgspec import Struct
@@ -98,6 +99,9 @@ class Commit(Struct, frozen=True, kw_only=True):
         Figures of the operation.
     warnings : tuple[str, ...]
         What went wrong after the commit, such as a checkpoint that could not be written.
+    sorted_by : tuple[str, ...]
+        Columns that each of the files added is sorted by, ascending with nulls last, as far as that is sure;
+        the commit's metadata has their names in the files as ``delta_io.sorted_by``.
     rewritten : str or None
         Why predicates were rewritten for deltalake's engine, which would have taken other rows; None when
         they ran as written. The commit's metadata has the reason as ``delta_io.rewritten``, and the predicate
@@ -116,6 +120,7 @@ class Commit(Struct, frozen=True, kw_only=True):
     metrics: Mapping[str, int] = {}
     bloom_filters: BloomFilters | None = None
     warnings: tuple[str, ...] = ()
+    sorted_by: tuple[str, ...] = ()
     rewritten: str | None = None
 
 
@@ -172,11 +177,15 @@ class Request(Struct, frozen=True, kw_only=True):
     names_in_files: Mapping[str, str] = {}
     rewritten: str | None = None
     predicate: str | None = None
+    sorted_by: Callable[[], tuple[str, ...]] = tuple
 
     def recorded(self) -> dict[str, str]:
-        """Return what is recorded with the commit."""
+        """Return what is recorded with the commit; called when its rows are about to be written."""
         own = {"delta_io.predicate": self.predicate, "delta_io.rewritten": self.rewritten}
         noted = {key: text for key, text in own.items() if text is not None and self.rewritten is not None}
+        if columns := self.sorted_by():
+            in_files = [self.names_in_files.get(name, name) for name in columns]
+            noted[_log.SORTED] = msgspec.json.encode(in_files).decode()
         return {**(self.metadata or {}), **noted}
 
 
@@ -191,8 +200,9 @@ def run(
     operation: Operation,
 ) -> tuple[Commit, DeltaTable | None]:
     """Run an operation until it is committed; return the report, and a handle that stands at its version."""
-    if request.metadata and _log.MARK in request.metadata:
-        raise OptionError(f"metadata has a key {_log.MARK!r}", "each commit has its own", "Rename the key.")
+    for key in (_log.MARK, _log.SORTED):
+        if request.metadata and key in request.metadata:
+            raise OptionError(f"metadata has a key {key!r}", "each commit has its own", "Rename the key.")
     attempts = _Attempts(policy.retry, request)
     while True:
         mark = str(uuid4())
@@ -351,6 +361,7 @@ def _described(location: Location, commit: Commit, request: Request) -> Commit:
             raise LogError(f"commit {commit.version} is gone", "another writer replaced the table")
         looked_for = request.look_for_bloom_filters
         found = bloom_filters(location, actions.adds, request.names_in_files) if looked_for else None
+    shown = {in_files: name for name, in_files in request.names_in_files.items()}
     metrics = {
         key: value
         for key, value in (actions.commit_info.get("operationMetrics") or {}).items()
@@ -365,6 +376,7 @@ def _described(location: Location, commit: Commit, request: Request) -> Commit:
         bytes=sum(add.size for add in actions.adds),
         metrics=metrics,
         bloom_filters=found,
+        sorted_by=tuple(shown.get(name, name) for name in _log.sorted_by(actions)),
     )
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LOG: Final = "_delta_log"
 # Where a commit carries its own id, as those of other writers do.
 MARK: Final = "txnId"
+# Where a commit says what its files are sorted by, ascending and nulls last: names in the files, as JSON.
+SORTED: Final = "delta_io.sorted_by"
 _COMMIT: Final = re.compile(r"^(\d{20})\.json$")
 _CHECKPOINT: Final = re.compile(
     r"^(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10})|\.([0-9a-f-]{36}))?\.(parquet|json)$"
@@ -152,6 +154,14 @@ def mark(actions: Actions) -> str | None:
     """Return the id that a commit carries of its own, or None."""
     found = actions.commit_info.get(MARK)
     return found if isinstance(found, str) else None
+
+
+def sorted_by(actions: Actions) -> tuple[str, ...]:
+    """Return the columns that the files of a commit are sorted by; none where it does not say."""
+    try:
+        return msgspec.json.decode(actions.commit_info.get(SORTED) or "[]", type=tuple[str, ...])
+    except (msgspec.MsgspecError, TypeError):
+        return ()
 
 
 def rebased(actions: Actions) -> int:

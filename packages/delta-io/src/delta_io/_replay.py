@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -40,6 +41,8 @@ _OTHERS: Final = (
 )
 _NAMED: Final = (b'"metaData"', b'"protocol"', b'"txn"')
 _HEAD_BYTES: Final = 1 << 16
+_ADDS_ANEW: Final = re.compile(rb'"deletionVector"\s*:\s*\{|"operation"\s*:\s*"RESTORE"')
+_SAYS_SORTED: Final = f'"{_log.SORTED}"'.encode()
 _READ_AT_ONCE: Final = 8
 
 
@@ -49,7 +52,8 @@ class State(Struct, frozen=True, kw_only=True):
     ``files`` has a row per live file: ``path`` as the log writes it, ``partition`` (a struct of texts by
     physical name, where the table is partitioned), ``size_bytes``, ``modification_time``, ``stats`` (JSON
     text), ``parsed`` (statistics that a checkpoint holds as a struct, if one does) and ``deletion_vector``.
-    ``modified_ms`` is the time of each commit's file, or of its checkpoint's.
+    ``modified_ms`` is the time of each commit's file, or of its checkpoint's. ``may_be_sorted`` is false
+    where the newest commit that adds files does not say that they are sorted.
     """
 
     version: int
@@ -58,6 +62,7 @@ class State(Struct, frozen=True, kw_only=True):
     transactions: Mapping[str, int]
     files: pa.Table
     modified_ms: Mapping[int, int]
+    may_be_sorted: bool = True
 
 
 class _Layout(Struct, frozen=True, kw_only=True):
@@ -150,6 +155,7 @@ def advance(location: Location, state: State) -> State:
         transactions=dict(state.transactions) | lines.transactions,
         files=_reconcile(location, state.files, lines),
         modified_ms=modified,
+        may_be_sorted=_may_be_sorted(parts, otherwise=state.may_be_sorted),
     )
 
 
@@ -182,7 +188,17 @@ def _replay(location: Location, checkpoint: Checkpoint | None, version: int, lis
         transactions=named.transactions,
         files=files if lines is None else _reconcile(location, files, lines),
         modified_ms=_modified(listing),
+        may_be_sorted=_may_be_sorted(parts, otherwise=True),
     )
+
+
+def _may_be_sorted(parts: Sequence[bytes], *, otherwise: bool) -> bool:
+    """Tell whether the newest commit that adds files says that they are sorted, or adds older ones anew."""
+    newest = next((part for part in reversed(parts) if b'"add"' in part), None)
+    if newest is None:
+        return otherwise
+    # Those who say it are written by deltalake, which begins with what it says of a commit.
+    return newest.find(_SAYS_SORTED, 0, _HEAD_BYTES) >= 0 or _ADDS_ANEW.search(newest) is not None
 
 
 def _modified(listing: _log.Listing) -> dict[int, int]:

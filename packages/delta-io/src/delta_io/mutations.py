@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -129,7 +129,7 @@ class Mutations:
             defaults={}
             if replace_schema
             else {name: defaults[name] for name in defaults if name in schema.names},
-            order=Order(self._policy, schema),
+            order=Order(self._policy, schema, snapshot.partition_by),
             masked=masked_columns(contract),
         )
         replaced = for_engine(predicate, snapshot)
@@ -141,13 +141,13 @@ class Mutations:
         )
         names = {} if replace_schema else names_in_files(snapshot)
         properties = parquet_properties(self._policy, contract, schema, snapshot.partition_by, names)
-        doing = "writing" if predicate is None else "replacing rows of"
         request = self._request(
-            doing,
+            "writing" if predicate is None else "replacing rows of",
             contract,
             names,
             (transaction, metadata, expected_version),
             predicate=(predicate, replaced),
+            sorted_by=aligned.sorted_by if predicate is None else tuple,  # else others are written as well
         )
         del snapshot  # else the commit would have to keep its list of files
         return self._run_aligned(request, aligned, _operations.write(aligned, writing, properties))
@@ -466,6 +466,7 @@ class Mutations:
         asked: tuple[Transaction | None, Mapping[str, str] | None, int | None],
         *,
         predicate: tuple[str | None, Sound | None] = (None, None),
+        sorted_by: Callable[[], tuple[str, ...]] = tuple,
     ) -> Request:
         return Request(
             doing=doing,
@@ -477,6 +478,7 @@ class Mutations:
             names_in_files=names,
             rewritten=None if predicate[1] is None else predicate[1].reason,
             predicate=predicate[0],
+            sorted_by=sorted_by,
         )
 
     def _run(self, request: Request, operation: Operation) -> Commit:

@@ -194,7 +194,8 @@ class WritePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Columns whose bounds and null counts go to the log of a table that `Table.create` makes; the first 32
         when left out.
     sort_by : Sequence[str], default ()
-        Columns that a write sorts rows by, in runs of `sort_run_bytes`.
+        Columns that a write sorts rows by, in runs of `sort_run_bytes`. Where one run holds all rows, each
+        file is sorted, and the commit says so.
     z_order_by : Sequence[str], default ()
         Columns that a write orders rows by along a space-filling curve, in such runs, so that each of them
         has narrow bounds in a row group.

@@ -15,6 +15,7 @@ from delta_io._map_errors import mapped
 from delta_io._predicate import columns_of, parse
 from delta_io._read import choose, read_snapshot, why_by_file
 from delta_io._schema import arrow_schema, has_variants, known_fields, physical_name
+from delta_io._sorted import Sorted, sorted_files, with_order
 from delta_io._stats import StatsLayout
 from delta_io._times import committed_ms
 from delta_io.errors import UnsupportedError
@@ -56,6 +57,7 @@ class Snapshot:
         self._columns_known: tuple[frozenset[str], pa.Table] | None = None
         alike = earlier is not None and state_of(earlier).metadata == state.metadata
         self._footers: dict[str, Oddities] = earlier._footers if earlier is not None and alike else {}
+        self._earlier_sorted: Sorted = earlier._known_sorted if earlier is not None and alike else Sorted()
 
     @property
     def uri(self) -> str:
@@ -150,6 +152,14 @@ class Snapshot:
     def _fields(self) -> list[pa.Field[Any]]:
         return known_fields(self._state.metadata.schema_string)
 
+    @property
+    def _known_sorted(self) -> Sorted:
+        return self.__dict__.get("_sorted", self._earlier_sorted)
+
+    @cached_property
+    def _sorted(self) -> Sorted:
+        return sorted_files(self._location, self._state, self._earlier_sorted)
+
     @cached_property
     def _json_statistics(self) -> pa.StructArray:
         return _stats.read_json(self._state.files, self._layout(None))
@@ -163,7 +173,11 @@ class Snapshot:
         """Return files with what is known of their rows."""
         with mapped(self._location, "listing the files of"):
             files = self._state.files if kept is None else self._state.files.filter(kept)
-            return _stats.add_actions(self._location, files, self._known(kept, None))
+            described = _stats.add_actions(self._location, files, self._known(kept, None))
+            if not self._state.may_be_sorted:
+                return described
+            names = dict(zip(self.file_columns, self.schema.names, strict=True))
+            return with_order(described, self._sorted, names)
 
     def _known(self, kept: pa.BooleanArray | None, columns: frozenset[str] | None) -> pa.Table:
         """Return what is known of the rows of files, of some columns or of all."""
@@ -197,8 +211,10 @@ class Snapshot:
             ``path`` (below the table's folder, decoded), ``size_bytes``, ``modification_time`` (ms),
             ``num_records``; ``partition``, ``null_count``, ``min``, ``max`` (structs, logical names),
             ``deletion_vector`` and ``tight_bounds`` (false where bounds and counts are around the file's rows
-            and not of them) where there are any. ``min`` and ``max`` are bounds, which texts, binaries and
-            timestamps may not reach; rows that a deletion vector deletes are counted everywhere.
+            and not of them) where there are any, and ``sorted_by`` (columns that the rows of a file are in
+            the order of, ascending with nulls last) where that is known of any file. ``min`` and ``max`` are
+            bounds, which texts, binaries and timestamps may not reach; rows that a deletion vector deletes
+            are counted everywhere.
 
         Raises
         ------
