@@ -243,3 +243,43 @@ def test_conditions_on_partition_columns_that_become_constant(peers, condition):
     query = f"SELECT count(*) AS n, count(i) AS i FROM t1 WHERE {condition}"
     expected = rows(peer.sql(query.replace("t1", "t0")).to_arrow_table())
     assert rows(session.sql(query).to_arrow()) == expected
+
+
+INFINITE = [-math.inf, math.inf, math.nan, 0.0, 1.5, None, -2.0]
+NUMBERS = st.lists(st.tuples(st.integers(0, 9), st.sampled_from(INFINITE)), min_size=1, max_size=60)
+
+
+@settings(max_examples=40, derandomize=True, deadline=None)
+@given(data=NUMBERS, partitions=st.sampled_from([1, 3]), single=st.booleans())
+def test_extremes_of_groups_are_those_of_sorting(data, partitions, single):
+    from df_runtime import RuntimeProfile, SessionFactory
+
+    kind = pa.float32() if single else pa.float64()
+    keys, numbers = zip(*data, strict=True)
+    numbers_in = pa.table({"k": pa.array(keys, pa.int64()), "x": pa.array(numbers, kind)})
+    with SessionFactory(RuntimeProfile(target_partitions=partitions, batch_size=8)).open() as session:
+        session.register("n", numbers_in)
+        found = session.sql("SELECT k, min(x) AS low, max(x) AS high FROM n GROUP BY k").to_arrow()
+        best = session.sql(
+            "SELECT k, max(x) AS high FROM n GROUP BY k ORDER BY high DESC NULLS LAST LIMIT 3"
+        ).to_arrow()
+    by_key = {key: [each for k, each in data if k == key and each is not None] for key in keys}
+    expected = {key: (_least(each), _least(each, -1)) for key, each in by_key.items()}
+
+    got = {row["k"]: (_told(row["low"]), _told(row["high"])) for row in found.to_pylist()}
+    assert got == expected
+    order = sorted((high for _, high in expected.values()), key=_rank, reverse=True)
+    assert [_told(each) for each in best["high"].to_pylist()] == order[:3]
+
+
+def _rank(value: object) -> tuple[int, float]:
+    return (1, 0.0) if value == "nan" else (-1, 0.0) if value is None else (0, float(str(value)))
+
+
+def _told(value: float | None) -> object:
+    return "nan" if value is not None and math.isnan(value) else value
+
+
+def _least(numbers: list[float], at: int = 0) -> object:
+    told = sorted((_told(each) for each in numbers), key=_rank)
+    return told[at] if told else None

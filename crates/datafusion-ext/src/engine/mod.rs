@@ -66,10 +66,10 @@ use information_schema::InformationSchema;
 
 use self::nested::with_null_fields;
 use crate::error::{Code, EngineError, Result};
-use crate::functions::{Memory, bounded};
+use crate::functions::{Memory, bounded, extremes};
 use crate::plan::{self, TableHandles};
 use crate::rules::{
-    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, PlainEquality, SeparateLists,
+    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, NoFloatHeaps, PlainEquality, SeparateLists,
     UniqueNamesOnly, YieldingJoins,
 };
 use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
@@ -129,6 +129,7 @@ impl Engine {
         for function in functions.chain(own) {
             context.register_udf(function.as_ref().clone());
         }
+        extremes().into_iter().for_each(|function| context.register_udaf(function));
         Self::around(context)
     }
 
@@ -451,7 +452,7 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 
 /// DataFusion's rules, with three changes. The one that links dynamic filters to scans is left out: [`Query`]
 /// applies it for each run, so that a kept plan gets filters of its own every time. The one that pushes
-/// static filters is kept from mistaking columns for each other. And joins are made to yield.
+/// static filters is kept from mistaking columns for each other. Floating-point numbers stay out of heaps, and joins yield.
 fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let linking = query::dynamic_filter_rule();
     let pushing = UniqueNamesOnly::new(FilterPushdown::new());
@@ -459,6 +460,7 @@ fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let pushing: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(pushing);
     let mut rules: Vec<_> =
         rules.map(|rule| if rule.name() == pushing.name() { Arc::clone(&pushing) } else { rule }).collect();
+    rules.push(Arc::new(NoFloatHeaps));
     rules.push(Arc::new(YieldingJoins));
     rules
 }

@@ -1,12 +1,14 @@
-//! Functions whose results are held to the memory of their engine.
+//! Functions in place of DataFusion's: held to the memory of their engine, or put right.
 
 mod bounded;
 mod constants;
+mod extremes;
 mod memory;
 mod sizes;
 mod windows;
 
 pub use bounded::{Bounded, bounded};
 pub use constants::{LONG_CONSTANT, constant};
+pub use extremes::extremes;
 pub use memory::{Memory, planning};
 pub use windows::BoundedWindow;
