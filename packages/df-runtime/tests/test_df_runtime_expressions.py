@@ -276,10 +276,56 @@ def _rank(value: object) -> tuple[int, float]:
     return (1, 0.0) if value == "nan" else (-1, 0.0) if value is None else (0, float(str(value)))
 
 
-def _told(value: float | None) -> object:
-    return "nan" if value is not None and math.isnan(value) else value
+def _told(value: object) -> object:
+    return "nan" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _least(numbers: list[float], at: int = 0) -> object:
     told = sorted((_told(each) for each in numbers), key=_rank)
     return told[at] if told else None
+
+
+MIXED = pa.table(
+    {
+        "k": pa.array([0, 1, 2], pa.int64()),
+        "d": pa.array([Decimal("1.25"), Decimal("0.10"), None], pa.decimal128(10, 2)),
+        "e": pa.array(
+            [Decimal("12345678901234567890123456.5"), Decimal(1), Decimal("99999999999999999.99")],
+            pa.decimal128(38, 10),
+        ),
+        "f": pa.array([1.25, 1e300, math.nan], pa.float64()),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "d = f",
+        "e < f",
+        "d < 1e300",
+        "d BETWEEN f AND f",
+        "d IN (f, 2)",
+        "d IS DISTINCT FROM f",
+        "coalesce(d, f)",
+        "CASE WHEN k = 1 THEN d ELSE f END",
+        "CASE f WHEN d THEN 'same' ELSE 'other' END",
+        "e = 12345678901234567890123456.5",
+        "e IN (12345678901234567890123456.5, 99999999999999999.99)",
+        "e > 99999999999999999.98",
+        "e - 99999999999999999.99 = 0",
+        "d * 0.1 = 0.125",
+    ],
+)
+def test_decimals_meet_doubles_and_long_numbers(value):
+    from df_runtime import SessionFactory
+
+    query = f"SELECT k, {value} AS v FROM mixed ORDER BY k"
+    with SessionFactory().open() as session, duckdb.connect() as peer:
+        session.register("mixed", MIXED)
+        peer.register("mixed", MIXED)
+        ours, theirs = (
+            session.sql(query).to_arrow()["v"].to_pylist(),
+            peer.sql(query).to_arrow_table()["v"].to_pylist(),
+        )
+    assert [_told(_plain(each)) for each in ours] == [_told(_plain(each)) for each in theirs]

@@ -7,6 +7,7 @@ mod functions;
 mod information_schema;
 mod insert;
 mod limits;
+mod long_numbers;
 mod metrics;
 pub mod nested;
 mod output;
@@ -69,8 +70,8 @@ use crate::error::{Code, EngineError, Result};
 use crate::functions::{Memory, bounded, extremes};
 use crate::plan::{self, TableHandles};
 use crate::rules::{
-    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, NoFloatHeaps, PlainEquality, SeparateLists,
-    UniqueNamesOnly, YieldingJoins,
+    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, MixedNumbers, NoFloatHeaps, PlainEquality,
+    SeparateLists, UniqueNamesOnly, YieldingJoins,
 };
 use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
 
@@ -441,11 +442,13 @@ fn logical_rules(constants: BoundedConstants) -> Vec<Arc<dyn OptimizerRule + Sen
     rules
 }
 
-/// DataFusion's rules, after numbers with a point became decimals where they are compared with some, and before
+/// DataFusion's rules, after numbers with a point became decimals where they are compared with some, and decimals
+/// doubles where they meet them, and before
 /// comparisons in lists, CASE and `nullif` are written out.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(DecimalLiterals));
+    rules.insert(1, Arc::new(MixedNumbers));
     rules.push(Arc::new(PlainEquality));
     rules
 }

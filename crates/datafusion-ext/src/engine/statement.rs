@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
     visit_expressions, visit_relations,
 };
 
+use super::long_numbers::keep_digits;
 use crate::error::{Code, EngineError, Position, Result};
 
 /// Which statements besides queries may run, and how many joins a plan may have.
@@ -124,7 +125,7 @@ const MAX_SET_OPERATIONS: usize = 1_000;
 /// Parse one statement.
 pub fn parse(state: &SessionState, query: &str) -> Result<Statement> {
     let dialect = state.config().options().sql_parser.dialect;
-    let statement = state.sql_to_statement(query, &dialect).map_err(syntax_error)?;
+    let mut statement = state.sql_to_statement(query, &dialect).map_err(syntax_error)?;
     if is_too_deep(&statement) {
         return Err(EngineError::new(
             Code::Unsupported,
@@ -134,7 +135,10 @@ pub fn parse(state: &SessionState, query: &str) -> Result<Statement> {
         ));
     }
     match longest_chain(&statement) {
-        0..=MAX_SET_OPERATIONS => Ok(statement),
+        0..=MAX_SET_OPERATIONS => {
+            keep_digits(&mut statement);
+            Ok(statement)
+        }
         length => Err(EngineError::new(
             Code::Unsupported,
             format!(

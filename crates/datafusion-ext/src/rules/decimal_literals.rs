@@ -67,7 +67,7 @@ fn rewrite(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-fn compares(operator: Operator) -> bool {
+pub fn compares(operator: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
@@ -81,7 +81,7 @@ fn exact(expression: Expr) -> Expr {
 }
 
 /// The decimal that a literal double is written as, if it has few enough digits.
-fn decimal(expression: &Expr) -> Option<Expr> {
+pub fn decimal(expression: &Expr) -> Option<Expr> {
     match expression {
         Expr::Literal(ScalarValue::Float64(Some(value)), metadata) => {
             Some(Expr::Literal(shortest(*value)?, metadata.clone()))

@@ -7,6 +7,7 @@ mod expressions;
 mod float_heaps;
 mod lists;
 mod log_answers;
+mod mixed_numbers;
 mod unique_names;
 mod yielding;
 
@@ -17,5 +18,6 @@ pub use expressions::BoundedCalls;
 pub use float_heaps::NoFloatHeaps;
 pub use lists::SeparateLists;
 pub use log_answers::LogAnswers;
+pub use mixed_numbers::MixedNumbers;
 pub use unique_names::UniqueNamesOnly;
 pub use yielding::YieldingJoins;
