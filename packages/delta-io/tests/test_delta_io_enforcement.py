@@ -358,3 +358,34 @@ def test_bounds_of_times_beyond_nanoseconds_are_refused_before_there_is_a_table(
         0,
         1,
     )
+
+
+TIMES = [ColumnSpec("id", "long"), ColumnSpec("at", "timestamp"), ColumnSpec("day", "date")]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "at < TIMESTAMP '9999-12-31 00:00:00'",
+        "at BETWEEN '0001-01-01' AND '2020-01-01'",
+        "date_trunc('day', at) > '1500-01-01'",
+        "id = 1 OR at > DATE '1500-01-01'",
+    ],
+)
+def test_conditions_on_times_that_deltalake_cannot_compare_are_refused(tmp_path, sql):
+    with pytest.raises(UnsupportedError, match="cannot be enforced"):
+        Table.create(tmp_path / "t", TableSpec("t", TIMES, constraints={"c": sql}))
+    assert not Table.exists(tmp_path / "t")
+    table = Table.create(tmp_path / "t", TableSpec("t", TIMES))
+    table = Table(table.uri, spec=TableSpec("t", TIMES, constraints={"c": sql}))
+    with pytest.raises(UnsupportedError, match="cannot be enforced"):
+        table.enforce_constraints()
+
+
+@pytest.mark.parametrize(
+    "sql", ["day < DATE '9999-12-31'", "abs(id) > 0 AND day > '0001-01-01'", "at > '1700-01-01'"]
+)
+def test_conditions_on_days_reach_further(tmp_path, sql):
+    table = Table.create(tmp_path / "t", TableSpec("t", TIMES, constraints={"c": sql}))
+    row = {"id": 1, "at": datetime(2024, 1, 1, tzinfo=UTC), "day": datetime(2024, 1, 1, tzinfo=UTC).date()}
+    assert table.write(pa.Table.from_pylist([row], table.spec.to_arrow())).rows == 1

@@ -285,3 +285,85 @@ def test_empty_texts_of_partitions_are_null(tmp_path):
     assert table.delete("s <> 'b'").files_removed == 1
     assert sorted(table.snapshot().to_reader(["l"]).read_all()["l"].to_pylist()) == [2, 3]
     assert table.delete("s IS NULL").files_removed == 2
+
+
+def taken(table, predicate):
+    """Return the ids of the rows that a predicate is true for, which every way has to agree on."""
+    start = table.snapshot().version
+    read = {row["id"] for row in table.snapshot().to_reader(predicate=predicate).read_all().to_pylist()}
+    everything = {row["id"] for row in table.snapshot().to_reader(["id"]).read_all().to_pylist()}
+    empty = table.snapshot().schema.empty_table()
+    for change in (
+        lambda: table.delete(predicate),
+        lambda: table.write(empty, mode="overwrite", predicate=predicate),
+        lambda: table.update({"id": "id + 100"}, predicate),
+    ):
+        change()
+        left = {row["id"] for row in table.snapshot().to_reader(["id"]).read_all().to_pylist()}
+        assert everything - left == read, predicate
+        if table.snapshot().version > start:
+            table.restore(start)
+            start = table.snapshot().version
+    return read
+
+
+NARROW = {
+    "f = 0.1": set(),
+    "f > 0.1": {1, 2, 3, 4},
+    "f = 0.5": {2},
+    "f IN (0.1, 0.5)": {2},
+    "f = CAST(0.1 AS FLOAT)": {1},
+    "f = 0.1 AND abs(id) = 1": set(),
+    "abs(f) = 0.1": set(),
+    "f + 0 = 0.5": {2},
+    "abs(f) > 0.4": {2, 3},
+    "f = id - 1.5": {2},
+}
+
+
+@pytest.mark.parametrize("predicate", NARROW)
+def test_numbers_of_four_bytes_are_compared_as_of_eight(tmp_path, predicate):
+    table = Table.create(tmp_path / "t", TableSpec("t", [ColumnSpec("id", "long"), ColumnSpec("f", "float")]))
+    values = pa.array([0.1, 0.5, float("nan"), 0.3], pa.float32())
+    table.write(pa.table({"id": [1, 2, 3, 4], "f": values}))
+    assert taken(table, predicate) == NARROW[predicate]
+
+
+BIG = "1234567890123456789012345678.5"
+DECIMALS = {
+    "d > 0.00000000001": {1, 2, 3},
+    "d <> 0.00000000001": {1, 2, 3},
+    "d BETWEEN 0.00000000001 AND 1": {2, 3},
+    f"d = {BIG}": {1},
+    f"d = {BIG} AND abs(id) > 0": {1},
+    "d = 1234567890123456789012345679.5 AND abs(id) > 0": set(),
+    "d = 0.1 AND abs(id) > 0": {3},
+    "abs(d) = 0.1": {3},
+    "d + 0.4 = 0.5 AND id > 1": {3},
+}
+
+
+@pytest.mark.parametrize("predicate", DECIMALS)
+def test_decimals_are_exact_in_every_predicate(tmp_path, predicate):
+    spec = TableSpec("t", [ColumnSpec("id", "long"), ColumnSpec("d", "decimal(38,10)")])
+    table = Table.create(tmp_path / "t", spec)
+    values = [Decimal(BIG), Decimal("0.5"), Decimal("0.1")]
+    if predicate.startswith("d + "):
+        values[0] = Decimal(7)
+    table.write(pa.Table.from_pylist([{"id": n, "d": v} for n, v in enumerate(values, 1)], spec.to_arrow()))
+    assert taken(table, predicate) == DECIMALS[predicate]
+
+
+def test_decimals_that_would_not_fit_are_told_as_such(tmp_path):
+    columns = [ColumnSpec("id", "long"), ColumnSpec("d", "decimal(38,10)"), ColumnSpec("f", "double")]
+    spec = TableSpec("t", columns)
+    table = Table.create(tmp_path / "t", spec)
+    table.write(pa.Table.from_pylist([{"id": 1, "d": Decimal(BIG), "f": 0.5}], spec.to_arrow()))
+    for predicate in ("d > 0.00000000001 AND abs(id) > 0", "abs(d) > f"):
+        for reach in (
+            lambda predicate=predicate: table.snapshot().to_reader(predicate=predicate).read_all(),
+            lambda predicate=predicate: table.delete(predicate),
+        ):
+            with pytest.raises(PredicateError):
+                reach()
+    assert table.snapshot().version == 1

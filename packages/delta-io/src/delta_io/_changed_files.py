@@ -175,9 +175,9 @@ def _repeats(location: Location, actions: Actions, marks: dict[int, str | None])
     Its writer then took its own commit for another one's, and placed itself on top; no row came twice.
     """
     own = marks[actions.version]
-    if own is None or not _log.rebased(actions):
+    if own is None or not _log.repeated(actions):
         return False
-    for version in range(actions.version - 1, max(-1, actions.version - 1 - _log.rebased(actions)), -1):
+    for version in range(actions.version - 1, max(-1, actions.version - 1 - _log.repeated(actions)), -1):
         if version not in marks:
             earlier = _log.read_commit(location, version)
             marks[version] = None if earlier is None else _log.mark(earlier)

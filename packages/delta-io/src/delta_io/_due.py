@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from delta_io import _log
 from delta_io._map_errors import mapped
-from delta_io._read import why_not_rewritten
+from delta_io._read import why_not_compacted
 
 if TYPE_CHECKING:
     from delta_io.maintenance import MaintenancePolicy
@@ -63,7 +63,7 @@ def optimizing(
 ) -> Due:
     """Tell whether files are to be put together, or ordered."""
     due = _optimizing(location, snapshot, policy, target_bytes)
-    obstacle = why_not_rewritten(snapshot, location) if due.due else None
+    obstacle = why_not_compacted(snapshot, location) if due.due else None
     return due if obstacle is None else Due(False, obstacle)
 
 

@@ -29,6 +29,13 @@ _WIDE: Final = "a file holds INT96 timestamps, which deltalake's engine reads wr
 # URIs that are the same, encoded.
 _UNENCODED: Final = re.compile(r"[!$&'()+,\-./:;=@\w]*", re.ASCII)
 
+# Paths as deltalake spells them when it removes a file, and those that it takes for URIs.
+_AS_WRITTEN: Final = (
+    r"^(?:[A-Za-z0-9/=+,~'()&@:!$;_.-]"
+    r"|%(?:[01][0-9A-F]|2[0235A]|3[CEF]|5[B-E]|60|7[B-DF]|[89A-F][0-9A-F]))*$"
+)
+LIKE_URIS: Final = "^[A-Za-z][A-Za-z0-9+.-]*:[^/]"
+
 # What is odd of the columns of a file, by name.
 Oddities = Mapping[str, str]
 
@@ -54,6 +61,16 @@ def lost_vectors(location: Location, actions: pa.Table) -> str | None:
     kinds = pc.struct_field(actions["deletion_vector"].combine_chunks(), "storage_type")
     stored = pc.any(pc.fill_null(pc.not_equal(kinds, "i"), False)).as_py()
     return "deltalake looks for deletion vectors elsewhere where a URI is percent-encoded" if stored else None
+
+
+def renamed(paths: pa.ChunkedArray[Any]) -> str | None:
+    """Return why commits of deltalake would not remove files that the log names by some paths, or None."""
+    spelled_alike = pc.all(pc.match_substring_regex(paths, _AS_WRITTEN)).as_py()
+    if spelled_alike is not False and not pc.any(pc.match_substring_regex(paths, LIKE_URIS)).as_py():
+        return None
+    return (
+        "the log spells paths otherwise than deltalake, whose removals would miss the files for its readers"
+    )
 
 
 def odd_columns(

@@ -6,13 +6,20 @@ import threading
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
 import pyarrow.fs as pa_fs
 from deltalake import DeltaTable
 
 from delta_io import _log
 from delta_io._map_errors import mapped
 from delta_io._replay import advance, load
-from delta_io.errors import DeltaIoError, NotDeltaError, TableNotFoundError, VersionNotFoundError
+from delta_io.errors import (
+    DeltaIoError,
+    NotDeltaError,
+    TableNotFoundError,
+    UnsupportedError,
+    VersionNotFoundError,
+)
 from delta_io.snapshot import Snapshot, state_of
 from delta_io.storage import Location
 
@@ -68,6 +75,21 @@ class Handles:
                 if handle.version() < newest.version:
                     handle.update_incremental()
                 return handle
+
+    def take_to_rewrite(self) -> DeltaTable:
+        """Take the handle out for a commit that removes files: it has to know just those of the log."""
+        handle = self.take()
+        newest = self.newest()
+        known = handle.version() == newest.version
+        with mapped(self._location, "opening"):
+            count = pa.table(handle.get_add_actions()).num_rows if known else 0
+        if known and count != newest.add_actions().num_rows:
+            raise UnsupportedError(
+                f"files of {self._location.shown!r} cannot be rewritten",
+                "the log spells paths of removed files in several ways, and deltalake takes them for others",
+                "Write its rows to a new table: clone_table copies them.",
+            )
+        return handle
 
     def give(self, handle: DeltaTable | None) -> None:
         """Put a handle back after a commit, if there is one that can be relied on."""

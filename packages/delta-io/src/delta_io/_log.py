@@ -164,8 +164,8 @@ def sorted_by(actions: Actions) -> tuple[str, ...]:
         return ()
 
 
-def rebased(actions: Actions) -> int:
-    """Return how often a commit was placed on top of others, as far as its writer says."""
+def repeated(actions: Actions) -> int:
+    """Return how often deltalake tried again to place a commit, as far as the commit says."""
     found = (actions.commit_info.get("operationMetrics") or {}).get("num_retries")
     return found if isinstance(found, int) else 0
 

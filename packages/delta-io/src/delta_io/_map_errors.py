@@ -36,11 +36,16 @@ _OF_STATISTICS: Final = (
 _OF_TIMES: Final = (
     "deltalake compares times with SQL text in nanoseconds: keep them, and what they check, to 1678-2261."
 )
+_OF_DIGITS: Final = "Compare decimals with values of fewer digits after the point, or in a comparison alone."
+NOT_FILLED: Final = "Let the column be null, or correct those rows, by the engine that wrote them."
+_OF_SHAPES: Final = "Write the rows to a new table: clone_table copies them, as far as they can be read."
+_OF_FILES: Final = "Restore the file: it is gone or damaged, or the log says another size."
 _OF_PLACES: Final = "deltalake rewrites files in the table's folder only: make a deep clone."
 _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
     # A predicate that deltalake wrote down wrong for itself, and reads when another commit came first.
     ("Error evaluating predicate", errors.ConflictError, "Read the newest version and try again."),
     ("rows failed validation check", errors.ConstraintError, "Correct or leave out those rows."),
+    ("(physical data type)", errors.UnsupportedError, _OF_SHAPES),
     ("MERGE matched a target row", errors.ConstraintError, "Make the keys of the source distinct."),
     ("violates", errors.ConstraintError, "Correct or leave out those rows."),
     ("Partition column(s) not found", errors.SchemaMismatchError, "Give the table's partition columns."),
@@ -57,6 +62,11 @@ _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
     ("not implemented", errors.UnsupportedError, ""),
     ("Overflow converting", errors.UnsupportedError, _OF_TIMES),
     ("Cannot cast Timestamp(", errors.UnsupportedError, _OF_TIMES),
+    ("Ambiguous reference", errors.PredicateError, "Write source. or target. before the name."),
+    ("is declared as non-nullable but contains null", errors.SchemaMismatchError, NOT_FILLED),
+    ("Non-nullable column", errors.SchemaMismatchError, NOT_FILLED),
+    ("is too large to store in a Decimal", errors.PredicateError, _OF_DIGITS),
+    ("Cannot cast to Decimal", errors.PredicateError, _OF_DIGITS),
     ("Cast error", errors.PredicateError, "Check the values that the SQL text casts."),
     ("Error during planning", errors.PredicateError, "Check the functions and types of the SQL text."),
     ("No files in log segment", errors.NotDeltaError, "Create the table first."),
@@ -67,9 +77,15 @@ _TEXTS: Final[tuple[tuple[str, type[errors.DeltaIoError], str], ...]] = (
 )
 # What deltalake reports as a table that is not there, and is not.
 _NOT_MISSING: Final = ("No files in log segment", "is outside table root")
+_TOO_FINE: Final = re.compile(r"is too large to store in a Decimal|Cannot cast to Decimal")
+# What is wrong with values, though it comes up where files are read.
+_OF_VALUES: Final = re.compile(
+    _TOO_FINE.pattern + r"|is declared as non-nullable but contains null|Non-nullable column"
+)
 _OF_STORAGE: Final = re.compile(
     r"Object store error|object store:|Error performing|Log storage error"
     r"|Generic (?:S3|GCS|MicrosoftAzure|LocalFileSystem|HTTP) error"
+    r"|Failed to fetch metadata for file|File selection contains \d+ missing files"
     r"|Object at location .* not found|Permission denied|No space left|AccessDenied|File not found: "
 )
 # Faults that pass by themselves, and a request may be repeated after. A commit that a handle knows of may be
@@ -99,7 +115,9 @@ def translate(
     """Return the error of this package that stands for an error of a library below."""
     text = str(error).partition("\n\nDebug source")[0]
     found = location.options.redact(first_line(text))
-    if masked:  # texts quote values
+    if _TOO_FINE.search(text):
+        found = "a value does not fit the decimals that it is compared as"
+    elif masked:  # texts quote values
         found = _QUOTED.sub(f"'{MASK}'", found)
     what = f"{doing} {location.shown!r} failed"
     if "Unknown scheme" in text or "Unable to recognise URL" in text:
@@ -109,7 +127,8 @@ def translate(
         return errors.TableNotFoundError(f"no table at {location.shown!r}", found, "Create it first.")
     if isinstance(error, DeltaSchemaMismatch):
         return errors.SchemaMismatchError(what, found, "Give the table's columns.")
-    if isinstance(error, (ObjectError, OSError, pa.ArrowException)) or _OF_STORAGE.search(text):
+    of_libraries = isinstance(error, (ObjectError, OSError, pa.ArrowException))
+    if (of_libraries and not _OF_VALUES.search(text)) or _OF_STORAGE.search(text):
         return _of_storage(what, found, text)
     for part, kind, fix in _TEXTS:
         if part in text:
@@ -136,7 +155,9 @@ def _of_storage(what: str, found: str, text: str) -> errors.DeltaIoError:
         if part in text:
             return kind(what, found, fix)
     passing = _PASSING.search(_on_one_line(text)) is not None
-    fix = "Try again." if passing else "Check the place, the options and the permissions."
+    damaged = "Failed to fetch metadata for file" in text
+    fix = _OF_FILES if damaged else "Check the place, the options and the permissions."
+    fix = "Try again." if passing else fix
     error = errors.StorageError(what, found, fix)
     error.retryable = passing
     return error

@@ -225,7 +225,7 @@ def _add(
         raise StorageError(f"{str(path)!r} of {place.shown!r} is gone", "it was there before", "Try again.")
     size, modified_ns = found
     return {
-        "path": quote(path.as_posix(), safe="/=-_.~!'()*,;:@&+$"),
+        "path": quote(path.as_posix(), safe="/=-_.~!'(),;:@&+$"),
         "partitionValues": dict(_values(path)),
         "size": size,
         "modificationTime": modified_ns // 1_000_000,

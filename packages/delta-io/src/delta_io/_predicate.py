@@ -361,6 +361,11 @@ def _typed_text(value: str, kind: pa.DataType) -> Value:
     raise ValueError(value)
 
 
+def texts_in(text: str) -> list[str]:
+    """Return the texts that stand in a predicate."""
+    return [each[1:-1].replace("''", "'") for each in _TEXT.findall(text)]
+
+
 def joins_lists(text: str) -> bool:
     """Tell whether there are several lists: engines join them, and may take an empty one for false."""
     return len(_LIST.findall(_TEXT.sub("''", text))) > 1

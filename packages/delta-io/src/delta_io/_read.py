@@ -13,7 +13,15 @@ from deltalake import QueryBuilder
 
 from delta_io._bounds import LAST_CHARACTER
 from delta_io._compute import pc
-from delta_io._engine_doubts import Oddities, check_vectors, loses_rows, lost_vectors, odd_columns
+from delta_io._engine_doubts import (
+    LIKE_URIS,
+    Oddities,
+    check_vectors,
+    loses_rows,
+    lost_vectors,
+    odd_columns,
+    renamed,
+)
 from delta_io._map_errors import mapped
 from delta_io._places import decode_paths, placed
 from delta_io._predicate import (
@@ -28,7 +36,7 @@ from delta_io._predicate import (
     parse,
 )
 from delta_io._replay import rows_of
-from delta_io._rows import Layout, adapt, read_rows
+from delta_io._rows import Layout, adapt, check_filled, read_rows
 from delta_io._sound import Columns, Sound, quote, sound
 from delta_io.errors import (
     DeltaIoError,
@@ -44,11 +52,7 @@ if TYPE_CHECKING:
     from delta_io.storage import Location
 
 # Names in predicates mean what they say, as they do in deltalake's own operations.
-# 123456.79 is a decimal: as a double, it would be no value of a decimal column.
-_SETTINGS: Final = {
-    "datafusion.sql_parser.enable_ident_normalization": "false",
-    "datafusion.sql_parser.parse_float_as_decimal": "true",
-}
+_SETTINGS: Final = {"datafusion.sql_parser.enable_ident_normalization": "false"}
 # Features that the engine refuses, and reading file by file knows: values are cast to the table's types.
 _REFUSED_BY_ENGINE: Final = frozenset({"typeWidening", "typeWidening-preview", "vacuumProtocolCheck"})
 _EXACT_DIGITS: Final = 15
@@ -130,8 +134,10 @@ def _other_files(snapshot: Snapshot, location: Location) -> str | None:
     ours = snapshot.add_actions()["path"].combine_chunks()
     if len(theirs) != len(ours) or pc.any(pc.invert(pc.is_in(ours, decode_paths(location, theirs)))).as_py():
         return "deltalake lists other files"  # it tells paths apart that are the same, decoded
-    if pc.any(pc.match_substring_regex(theirs, "^[A-Za-z][A-Za-z0-9+.-]*:[^/]")).as_py():
+    if pc.any(pc.match_substring_regex(theirs, LIKE_URIS)).as_py():
         return "a path starts with a word and a colon, which deltalake's engine takes for a URI"
+    if pc.any(pc.match_substring_regex(theirs, "[?#]")).as_py():
+        return "a path has ? or # as it is, where deltalake's engine takes it to end"
     odd = _has_odd_statistics(snapshot)
     return "statistics of a file are no JSON object, which deltalake cannot read" if odd else None
 
@@ -140,15 +146,44 @@ def check_rewritable(snapshot: Snapshot, location: Location, predicate: str | No
     """Refuse to have deltalake's engine rewrite files that it reads wrong: their values would be lost."""
     reason = why_not_rewritten(snapshot, location, predicate)
     if reason is not None:
-        raise UnsupportedError(
-            f"files of {location.shown!r} cannot be rewritten",
-            reason,
-            "Write its rows to a new table: clone_table copies them.",
-        )
+        raise _not_rewritable(location, reason)
+
+
+def check_compactable(snapshot: Snapshot, location: Location) -> None:
+    """Refuse to have deltalake put files together that it reads wrong, or does not find."""
+    reason = why_not_compacted(snapshot, location)
+    if reason is not None:
+        raise _not_rewritable(location, reason)
+
+
+def why_not_compacted(snapshot: Snapshot, location: Location) -> str | None:
+    """Return why deltalake cannot put files together, or would lose something of them, or None."""
+    if pc.any(pc.match_substring(snapshot._state.files["path"], "~")).as_py():  # pyright: ignore[reportPrivateUsage] -- same package
+        return "a path has a tilde, under which deltalake's compaction does not find the file"
+    return why_not_rewritten(snapshot, location)
+
+
+def check_replaceable(snapshot: Snapshot, location: Location, predicate: str | None) -> None:
+    """Refuse to have deltalake replace rows wrong, or, without a predicate, remove files unnoticed."""
+    if predicate is not None:
+        check_rewritable(snapshot, location, predicate)
+    elif (reason := renamed(snapshot._state.files["path"])) is not None:  # pyright: ignore[reportPrivateUsage] -- same package
+        raise _not_rewritable(location, reason)
+
+
+def _not_rewritable(location: Location, reason: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"files of {location.shown!r} cannot be rewritten",
+        reason,
+        "Write its rows to a new table: clone_table copies them.",
+    )
 
 
 def why_not_rewritten(snapshot: Snapshot, location: Location, predicate: str | None = None) -> str | None:
     """Return what deltalake's engine would lose of the files it rewrites, or None."""
+    files = snapshot._state.files  # pyright: ignore[reportPrivateUsage] -- same package
+    if (odd := renamed(_chosen(snapshot, predicate, files)["path"])) is not None:
+        return odd
     if (lost := lost_vectors(location, _candidates(snapshot, predicate))) is not None:
         return lost
     reasons = _odd_columns(snapshot, location, predicate).values()
@@ -163,11 +198,15 @@ def _odd_columns(snapshot: Snapshot, location: Location, predicate: str | None) 
 
 def _candidates(snapshot: Snapshot, predicate: str | None) -> pa.Table:
     """Return the files that may hold rows wanted."""
-    actions = snapshot.add_actions()
+    return _chosen(snapshot, predicate, snapshot.add_actions())
+
+
+def _chosen(snapshot: Snapshot, predicate: str | None, files: pa.Table) -> pa.Table:
+    """Return the rows of a table that has one for each file, of those that may hold rows wanted."""
     node = None if predicate is None else _parsed(predicate, snapshot)
     if node is None:
-        return actions
-    return actions.filter(may_hold(actions, snapshot.schema, snapshot.partition_by, node))
+        return files
+    return files.filter(may_hold(snapshot.add_actions(), snapshot.schema, snapshot.partition_by, node))
 
 
 def _parsed(predicate: str, snapshot: Snapshot) -> Node | None:
@@ -302,11 +341,16 @@ def _file_batches(
         mode=snapshot.column_mapping,
     )
 
+    names = {field.name for field in layout.fields}
+    required = [field for field in snapshot.schema if not field.nullable and field.name in names]
+
     def batches() -> Iterator[pa.RecordBatch]:
         with mapped(location, "reading"):
             for add in rows_of(files):
                 path, values, vector = placed(location, add.path), add.partition_values, add.deletion_vector
-                yield from read_rows(location, path, layout, values, exclude=vector)
+                for batch in read_rows(location, path, layout, values, exclude=vector):
+                    check_filled(batch, required)
+                    yield batch
 
     def rows() -> Iterator[pa.RecordBatch]:
         for batch in batches():

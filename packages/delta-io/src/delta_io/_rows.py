@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from delta_io import _dv
 from delta_io._compute import pc
+from delta_io._map_errors import NOT_FILLED
 from delta_io._places import open_file
 from delta_io._schema import field_id, physical_name
 from delta_io.errors import SchemaMismatchError
@@ -77,6 +78,14 @@ def read_rows(
             start += size
             if kept is None or kept.true_count:
                 yield from _group_rows(file, group, kept, wanted, shape)
+
+
+def check_filled(batch: pa.RecordBatch, fields: Sequence[pa.Field[Any]]) -> None:
+    """Raise when a column has nulls that must have a value in each row."""
+    for field in fields:
+        if not field.nullable and batch.column(field.name).null_count:
+            found = f"column {field.name!r} is declared to have a value in each row, and has nulls"
+            raise SchemaMismatchError("a data file does not fit the table", found, NOT_FILLED)
 
 
 def _group_rows(

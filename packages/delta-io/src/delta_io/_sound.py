@@ -46,11 +46,13 @@ _NOT: Final = re.compile(r"\bNOT\b(?!\s+NULL\b)", re.IGNORECASE)
 _MAY_BE_NULL: Final = re.compile(r"\(|\bNULL\b", re.IGNORECASE)
 _NAME: Final = r"""(?:"(?:[^"]|"")+"|[^\W\d]\w*)"""
 _PIECE: Final = re.compile(
-    rf"""(?P<text>'(?:[^']|'')*')|(?P<number>\d\w*)
+    rf"""(?P<text>'(?:[^']|'')*')|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?!\w)|\d\w*
     |(?P<path>{_NAME}(?:\s*\.\s*{_NAME}|\s*\[\s*'(?:[^']|'')*'\s*\])*)(?P<call>\s*\()?""",
     re.VERBOSE,
 )
 _ACCESS: Final = re.compile(rf"{_NAME}|\[\s*'(?:[^']|'')*'\s*\]")
+_NAN: Final = "CAST('NaN' AS DOUBLE)"
+_MOST_DIGITS: Final = 38
 _STEP: Final = re.compile(rf"{_NAME}|'(?:[^']|'')*'")
 
 
@@ -116,6 +118,11 @@ def null_fields(text: str, schema: pa.Schema) -> str:
         return found[0] if path is None else _shown(found["path"], path, schema)
 
     return _PIECE.sub(replaced, text)
+
+
+def kinds_named(text: str, schema: pa.Schema) -> list[pa.DataType]:
+    """Return the types of the columns that a text names."""
+    return [kind for found in _PIECE.finditer(text) if (kind := _named(found, schema)[1]) is not None]
 
 
 def hides_values(schema: pa.Schema, path: Path) -> bool:
@@ -335,9 +342,11 @@ def _guarded(text: str, columns: Columns) -> Sound:
     doubtful, changed = _replaced(text, columns)
     if doubtful is None and columns.pruned_by and _MAY_BE_NULL.search(text):
         reason = "it may be null, which the engine takes for true"
-        return Sound(sql=f"({text}\n) AND (({text}\n) IS TRUE)", reason=reason)
-    if doubtful is None or (changed == text and not columns.pruned_by):
+        return Sound(sql=f"({changed}\n) AND (({changed}\n) IS TRUE)", reason=reason)
+    if changed == text and (doubtful is None or not columns.pruned_by):
         return Sound(sql=text)
+    if doubtful is None:
+        return Sound(sql=changed, reason="it has numbers that the engine would round")
     reason = f"values or statistics of {doubtful!r} are not what the engine takes them for"
     return Sound(sql=f"({changed}\n) IS TRUE" if columns.pruned_by else changed, reason=reason)
 
@@ -345,13 +354,12 @@ def _guarded(text: str, columns: Columns) -> Sound:
 def _replaced(text: str, columns: Columns) -> tuple[str | None, str]:
     """Return a column by which the engine had better not prune, if one is named, and the text made sound."""
     doubtful: list[str] = []
+    as_decimals = _as_decimals(text, columns.schema)
 
     def replaced(found: re.Match[str]) -> str:
-        path = _path(found)
-        try:
-            kind = None if path is None else kind_of(columns.schema, path)
-        except KeyError:
-            return found[0]
+        if found["number"] and as_decimals:
+            return _decimal(found["number"])
+        path, kind = _named(found, columns.schema)
         if path is None or kind is None:
             return found[0]
         whole = _shown(found["path"], path, columns.schema)
@@ -360,11 +368,44 @@ def _replaced(text: str, columns: Columns) -> tuple[str | None, str]:
         if doubted or not columns.is_exact(path, kind):
             doubtful.append(".".join(path))
         if pa.types.is_floating(kind):
-            return f"(CASE WHEN isnan({whole}) THEN abs({whole}) ELSE {_plus_zero(whole)} END)"
+            return f"(CASE WHEN isnan({whole}) THEN {_NAN} ELSE {_plus_zero(whole)} END)"
         return f"nullif({whole}, '')" if empty else whole
 
     changed = _PIECE.sub(replaced, text)
     return next(iter(doubtful), None), changed
+
+
+def _named(found: re.Match[str], schema: pa.Schema) -> tuple[Path | None, pa.DataType | None]:
+    """Return the column that a piece of a text names, and its type."""
+    path = _path(found)
+    try:
+        return path, None if path is None else kind_of(schema, path)
+    except KeyError:
+        return path, None
+
+
+def _as_decimals(text: str, schema: pa.Schema) -> bool:
+    """Tell whether numbers with a point are meant as decimals: where columns of these are named."""
+    kinds = kinds_named(text, schema)
+    floating = any(pa.types.is_floating(kind) for kind in kinds)
+    if floating and any(_has_many_digits(kind) for kind in kinds):
+        raise PredicateError(
+            f"predicate {text!r} cannot be used here",
+            "it names floating-point numbers and decimals of more digits than these have",
+            "Compare columns with values; combine with AND, OR, NOT, IN, BETWEEN and IS NULL.",
+        )
+    return not floating and any(pa.types.is_decimal(kind) for kind in kinds)
+
+
+def _decimal(text: str) -> str:
+    """Return a number with a point as a decimal, where there is one that holds it."""
+    value = Decimal(text)
+    exponent = cast("int", value.as_tuple().exponent)
+    scale = max(0, -exponent)
+    precision = max(len(value.as_tuple().digits) + max(0, exponent), scale)
+    if text.isdecimal() or precision > _MOST_DIGITS:
+        return text
+    return f"CAST('{value:f}' AS DECIMAL({precision}, {scale}))"
 
 
 def _unquoted(name: str) -> str:

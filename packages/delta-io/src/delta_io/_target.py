@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 import pyarrow as pa
 
 from delta_io._compute import pc
-from delta_io._predicate import kind_of, typed_value
+from delta_io._predicate import Compare, kind_of, leaves, parse, texts_in, typed_value
 from delta_io._read import choose
 from delta_io._schema import arrow_schema
-from delta_io.errors import OptionError, SchemaMismatchError, UnsupportedError
+from delta_io._sound import kinds_named
+from delta_io.errors import OptionError, PredicateError, SchemaMismatchError, UnsupportedError
 from delta_io.features import unwritable
-from schema_spec import Range, SpecError, TableSpec
+from schema_spec import Check, Range, SpecError, TableSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from deltalake import WriterProperties
 
@@ -123,23 +124,49 @@ def check_set(names: Iterable[str], snapshot: Snapshot) -> None:
 
 
 def check_enforceable(contract: TableSpec) -> None:
-    """Raise when a contract bounds times by one that deltalake cannot compare rows with."""
+    """Raise when a contract compares times with one that deltalake cannot compare rows with."""
     schema = contract.to_arrow()
     for each in contract.constraints:
-        bounds = (each.minimum, each.maximum) if isinstance(each, Range) else getattr(each, "values", ())
-        column = getattr(each, "column", "")
-        path = (column,) if column in schema.names else tuple(column.split("."))
-        if not column or not pa.types.is_timestamp(kind := kind_of(schema, path)):
-            continue
-        for bound in bounds:
-            time = typed_value(bound, kind) if isinstance(bound, str) else bound
-            if isinstance(time, datetime) and not _FIRST_YEAR <= time.year <= _LAST_YEAR:
+        times = _checked_times(each.sql, schema) if isinstance(each, Check) else _bounding_times(each, schema)
+        for time in times:
+            if not _FIRST_YEAR <= time.year <= _LAST_YEAR:
                 raise UnsupportedError(
                     f"constraint {each.name!r} of contract {contract.name!r} cannot be enforced",
                     f"it names {time.isoformat()}; deltalake compares times of SQL text in nanoseconds,"
                     f" which reach from {_FIRST_YEAR} to {_LAST_YEAR}",
                     "Leave the bound out, or name one in that range.",
                 )
+
+
+def _bounding_times(constraint: Any, schema: pa.Schema) -> Iterator[datetime]:
+    """Yield the times that a constraint on one column names."""
+    bounded = isinstance(constraint, Range)
+    column = getattr(constraint, "column", "")
+    path = (column,) if column in schema.names else tuple(column.split("."))
+    if not column or not pa.types.is_timestamp(kind := kind_of(schema, path)):
+        return
+    for bound in (constraint.minimum, constraint.maximum) if bounded else getattr(constraint, "values", ()):
+        time = typed_value(bound, kind) if isinstance(bound, str) else bound
+        if isinstance(time, datetime):
+            yield time
+
+
+def _checked_times(sql: str, schema: pa.Schema) -> Iterator[datetime]:
+    """Yield the times that a condition compares times with, and where it is not understood, all it names."""
+    try:
+        found = [each.value for each in leaves(parse(sql, schema)) if isinstance(each, Compare)]
+    except PredicateError:
+        if any(pa.types.is_timestamp(kind) for kind in kinds_named(sql, schema)):
+            yield from (time for text in texts_in(sql) if (time := _time(text)) is not None)
+        return
+    yield from (value for value in found if isinstance(value, datetime))
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def has_fraction(kind: pa.DataType) -> bool:

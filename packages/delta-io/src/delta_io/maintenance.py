@@ -13,7 +13,7 @@ from delta_io import _due, _maintain
 from delta_io._commit import Commit, Request, run
 from delta_io._map_errors import mapped
 from delta_io._operations import optimize
-from delta_io._read import check_rewritable, choose
+from delta_io._read import check_compactable, choose
 from delta_io._target import check_stored, check_writable, names_in_files, parquet_properties
 from delta_io.errors import OptionError
 
@@ -242,7 +242,7 @@ class Maintenance:
         if z_order_by:
             choose(snapshot.schema, list(z_order_by))
         check_stored(snapshot, self._location)
-        check_rewritable(snapshot, self._location, None)
+        check_compactable(snapshot, self._location)
         contract = self._spec if self._spec is not None else snapshot.spec
         names = names_in_files(snapshot)
         properties = parquet_properties(self._policy, contract, snapshot.schema, snapshot.partition_by, names)
@@ -255,7 +255,7 @@ class Maintenance:
             names_in_files=names,
         )
         del snapshot
-        commit, handle = run(self._location, self._policy, request, self._handles.take, operation)
+        commit, handle = run(self._location, self._policy, request, self._handles.take_to_rewrite, operation)
         self._handles.give(handle)
         return commit
 

@@ -15,7 +15,7 @@ from delta_io._enabling import Feature, enabling
 from delta_io._generated import regenerated
 from delta_io._merging import MergeClause, merge, merge_columns, merge_rules, sound_rules
 from delta_io._ordering import Order
-from delta_io._read import check_rewritable, choose, for_engine
+from delta_io._read import check_replaceable, check_rewritable, choose, for_engine
 from delta_io._sound import Sound, null_fields
 from delta_io._target import (
     as_contracted,
@@ -113,8 +113,8 @@ class Mutations:
         """
         _operations.check_mode(mode, predicate, replace_schema=replace_schema)
         snapshot = self._to_write()
-        if predicate is not None:
-            check_rewritable(snapshot, self._location, predicate)
+        if mode == "overwrite":
+            check_replaceable(snapshot, self._location, predicate)
         contract = self._contract(snapshot)
         if mode == "error" and snapshot.add_actions().num_rows:
             raise TableExistsError(f"{self._location.shown!r} has rows", fix="Use append or overwrite.")
@@ -150,7 +150,8 @@ class Mutations:
             sorted_by=aligned.sorted_by if predicate is None else tuple,  # else others are written as well
         )
         del snapshot  # else the commit would have to keep its list of files
-        return self._run_aligned(request, aligned, _operations.write(aligned, writing, properties))
+        operation = _operations.write(aligned, writing, properties)
+        return self._run_aligned(request, aligned, operation, rewriting=writing.overwrite)
 
     def delete(
         self,
@@ -186,8 +187,7 @@ class Mutations:
             When another writer came first.
         """
         snapshot = self._to_write()
-        if predicate is not None:
-            check_rewritable(snapshot, self._location, predicate)
+        check_replaceable(snapshot, self._location, predicate)
         contract, names, properties = self._prepared(snapshot)
         deleted = for_engine(predicate, snapshot)
         asked = (transaction, metadata, expected_version)
@@ -361,7 +361,10 @@ class Mutations:
         if version is None and timestamp is None:
             raise OptionError("nothing says what to restore", fix="Give a version or a timestamp.")
         target = self.snapshot(version, timestamp).version
-        contract = self._contract(self._to_write())
+        snapshot = self._to_write()
+        check_replaceable(snapshot, self._location, None)
+        contract = self._contract(snapshot)
+        del snapshot
         request = self._request(
             "restoring",
             contract,
@@ -407,7 +410,7 @@ class Mutations:
             "enabling a feature of", snapshot.spec, {}, (None, metadata, expected_version)
         )
         del snapshot
-        return self._run(request, operation)
+        return self._run(request, operation, rewriting=False)
 
     def enforce_constraints(
         self, *, metadata: Mapping[str, str] | None = None, expected_version: int | None = None
@@ -437,7 +440,7 @@ class Mutations:
         operation = _operations.add_constraints(missing_constraints(snapshot, contract))
         request = self._request("constraining", contract, {}, (None, metadata, expected_version))
         del snapshot
-        return self._run(request, operation)
+        return self._run(request, operation, rewriting=False)
 
     def _to_write(self) -> Snapshot:
         """Return the newest version, which the environment and its own features have to let us write."""
@@ -481,14 +484,18 @@ class Mutations:
             sorted_by=sorted_by,
         )
 
-    def _run(self, request: Request, operation: Operation) -> Commit:
-        commit, handle = run(self._location, self._policy, request, self._handles.take, operation)
+    def _run(self, request: Request, operation: Operation, *, rewriting: bool = True) -> Commit:
+        take = self._handles.take_to_rewrite if rewriting else self._handles.take
+        commit, handle = run(self._location, self._policy, request, take, operation)
         self._handles.give(handle)
         return commit
 
-    def _run_aligned(self, request: Request, aligned: Aligned, operation: Operation) -> Commit:
+    def _run_aligned(
+        self, request: Request, aligned: Aligned, operation: Operation, *, rewriting: bool = True
+    ) -> Commit:
         try:
-            return self._run(replace(request, replayable=aligned.replayable), operation)
+            request = replace(request, replayable=aligned.replayable)
+            return self._run(request, operation, rewriting=rewriting)
         except DeltaIoError:
             if aligned.error is not None:
                 raise aligned.error from None

@@ -389,7 +389,7 @@ class Table(Mutations, Maintenance):
             "setting statistics of", snapshot.spec, {}, (None, metadata, expected_version)
         )
         del snapshot
-        return self._run(request, operation)
+        return self._run(request, operation, rewriting=False)
 
     def __repr__(self) -> str:
         return f"Table({self._location.shown!r})"
