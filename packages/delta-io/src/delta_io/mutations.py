@@ -365,12 +365,7 @@ class Mutations:
         check_replaceable(snapshot, self._location, None)
         contract = self._contract(snapshot)
         del snapshot
-        request = self._request(
-            "restoring",
-            contract,
-            {},
-            (transaction, metadata, expected_version),
-        )
+        request = self._request("restoring", contract, {}, (transaction, metadata, expected_version))
         return self._run(request, _operations.restore(target))
 
     def enable(
