@@ -216,6 +216,12 @@ def target_schema(
     return pa.schema([*snapshot.schema, *(field.with_nullable(True) for field in added)]), "merge"
 
 
+def defaults_of(contract: TableSpec, names: Iterable[str]) -> dict[str, Any]:
+    """Return the defaults of some columns."""
+    stated = {each.name: each.default for each in contract.columns if each.default is not None}
+    return {name: stated[name] for name in names if name in stated}
+
+
 def names_in_files(snapshot: Snapshot) -> dict[str, str]:
     """Return the names that columns have in the files, of those whose names differ."""
     pairs = zip(snapshot.schema.names, snapshot.file_columns, strict=True)

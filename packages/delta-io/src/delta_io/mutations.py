@@ -24,6 +24,7 @@ from delta_io._target import (
     check_set,
     check_stored,
     check_writable,
+    defaults_of,
     masked_columns,
     missing_constraints,
     names_in_files,
@@ -119,16 +120,13 @@ class Mutations:
         if mode == "error" and snapshot.add_actions().num_rows:
             raise TableExistsError(f"{self._location.shown!r} has rows", fix="Use append or overwrite.")
         first = as_reader(data)
-        defaults = {each.name: each.default for each in contract.columns if each.default is not None}
         schema, schema_mode = target_schema(snapshot, contract, first.schema, replace=replace_schema)
         aligned = Aligned(
             data,
             as_contracted(schema, contract),
             snapshot.partition_by,
             first=first,
-            defaults={}
-            if replace_schema
-            else {name: defaults[name] for name in defaults if name in schema.names},
+            defaults={} if replace_schema else defaults_of(contract, schema.names),
             order=Order(self._policy, schema, snapshot.partition_by),
             masked=masked_columns(contract),
         )
