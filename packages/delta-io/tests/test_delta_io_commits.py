@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pyarrow as pa
 import pytest
+from delta_io_log import add, field, metadata, protocol
+from delta_io_log import commit as commit_by_hand
 
 from delta_io import (
     ConflictError,
@@ -238,3 +241,29 @@ def test_path_that_deltalake_would_decode_twice_is_refused_untouched(tmp_path):
     with pytest.raises(UnsupportedError):
         Table.create(tmp_path / "a%20b", SPEC)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("predicate", [None, "p = 'a'"])
+def test_rows_deleted_with_their_files_are_counted(tmp_path, predicate):
+    spec = TableSpec("t", [ColumnSpec("p", "string"), ColumnSpec("id", "long")], partition_by=["p"])
+    table = Table.create(tmp_path / "t", spec)
+    table.write(pa.table({"p": ["a", "a", "b"], "id": [1, 2, 3]}))
+    log = tmp_path / "t" / "_delta_log" / f"{1:020}.json"
+    actions = [json.loads(line) for line in log.read_text().splitlines()]
+    for each in actions:
+        each.get("add", {}).pop("stats", None)
+    log.write_text("\n".join(map(json.dumps, actions)))
+    table = Table(table.uri)
+    commit = table.delete(predicate)
+    assert commit.rows == (3 if predicate is None else 2)
+    assert not commit.warnings
+    assert table.snapshot().to_reader().read_all().num_rows == 3 - commit.rows
+
+
+def test_rows_that_cannot_be_counted_are_a_warning(tmp_path):
+    folder = tmp_path / "t"
+    commit_by_hand(folder, 0, protocol(), metadata([field("id", "long")]), add("gone.parquet"))
+    commit = Table(folder).delete()
+    assert commit.rows == 0
+    assert commit.files_removed == 1
+    assert "not known" in commit.warnings[0]

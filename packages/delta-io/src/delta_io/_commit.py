@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from delta_io import _log
-from delta_io._footers import BloomFilters, bloom_filters
+from delta_io._footers import BloomFilters, bloom_filters, rows_taken_out
 from delta_io._map_errors import mapped
 from delta_io.errors import (
     ConflictError,
@@ -80,7 +80,8 @@ class Commit(Struct, frozen=True, kw_only=True):
     operation : str
         Name of the operation; ``NONE`` when nothing was committed.
     rows : int
-        Rows written by a write, or inserted, updated and deleted by other operations.
+        Rows written by a write, or inserted, updated and deleted by other operations; where whole files are
+        deleted whose statistics lack it, their footers are asked.
     files : int
         Data files added.
     files_removed : int
@@ -367,10 +368,15 @@ def _described(location: Location, commit: Commit, request: Request) -> Commit:
         for key, value in (actions.commit_info.get("operationMetrics") or {}).items()
         if isinstance(value, int)
     }
+    operation = str(actions.commit_info.get("operation", "UNKNOWN"))
+    rows, warnings = _rows(metrics), ()
+    if operation == "DELETE" and "num_deleted_rows" not in metrics:
+        rows, warnings = _deleted(location, actions)
     return replace(
         commit,
-        operation=str(actions.commit_info.get("operation", "UNKNOWN")),
-        rows=_rows(metrics),
+        operation=operation,
+        rows=rows,
+        warnings=warnings,
         files=len(actions.adds),
         files_removed=len(actions.removes),
         bytes=sum(add.size for add in actions.adds),
@@ -378,6 +384,15 @@ def _described(location: Location, commit: Commit, request: Request) -> Commit:
         bloom_filters=found,
         sorted_by=tuple(shown.get(name, name) for name in _log.sorted_by(actions)),
     )
+
+
+def _deleted(location: Location, actions: _log.Actions) -> tuple[int, tuple[str, ...]]:
+    """Return how many rows were in the files deleted, or a warning: the commit has happened."""
+    try:
+        with mapped(location, "counting the deleted rows of"):
+            return rows_taken_out(location, actions.removes), ()
+    except DeltaIoError as error:
+        return 0, (f"how many rows were deleted is not known: {error}",)
 
 
 def _rows(metrics: Mapping[str, int]) -> int:

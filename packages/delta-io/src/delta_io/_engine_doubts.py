@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,6 +15,7 @@ from delta_io._log import DeletionVector
 from delta_io._map_errors import mapped
 from delta_io._rows import match_field, open_parquet
 from delta_io._schema import physical_name
+from delta_io._threads import in_threads
 
 if TYPE_CHECKING:
     from delta_io.storage import Location
@@ -99,10 +99,7 @@ def loses_rows(reason: str) -> bool:
 
 def _each(location: Location, work: Any, items: list[Any]) -> list[Any]:
     """Return what some work gives for each item; where the storage is far away, several at a time."""
-    if location.local or len(items) <= 1:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(work, items))
+    return [work(item) for item in items] if location.local else in_threads(work, items, _READERS)
 
 
 def _oddities(location: Location, path: str, fields: pa.Schema, mode: str) -> Oddities:
@@ -114,8 +111,9 @@ def _oddities(location: Location, path: str, fields: pa.Schema, mode: str) -> Od
             if columns.column(index).physical_type == "INT96"
         }
     found: dict[str, str] = {}
+    named = {each.name: each for each in theirs} if mode != "id" else {}
     for field in fields:
-        source = match_field(field, theirs, mode)
+        source = named.get(physical_name(field, mode)) or match_field(field, theirs, mode)
         if source is None:
             continue
         if source.name != physical_name(field, mode):

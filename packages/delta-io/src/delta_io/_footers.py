@@ -1,17 +1,18 @@
-"""What the footers of written files say."""
+"""What the footers of files say that a commit added or took out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from delta_io._places import placed
 from delta_io._rows import open_parquet
+from delta_io._threads import in_threads
 
 if TYPE_CHECKING:
-    from delta_io._log import Add
+    from delta_io._log import Add, Remove
     from delta_io.storage import Location
 
 
@@ -51,3 +52,14 @@ def bloom_filters(location: Location, adds: Iterable[Add], names: Mapping[str, s
                         columns[name] = columns.get(name, 0) + 1
                         size += chunk.bloom_filter_length or 0
     return BloomFilters(row_groups=row_groups, columns=columns, bytes=size)
+
+
+def rows_taken_out(location: Location, removes: Sequence[Remove]) -> int:
+    """Count the rows that files had which left the table, but for those that were deleted before."""
+
+    def count(remove: Remove) -> int:
+        with open_parquet(location, placed(location, remove.path)) as file:
+            vector = remove.deletion_vector
+            return int(file.metadata.num_rows) - (0 if vector is None else vector.cardinality)
+
+    return sum(in_threads(count, removes))
