@@ -205,6 +205,17 @@ def test_one_bucket_at_two_endpoints_is_two_stores(options: dict[str, str]) -> N
         assert pa.table(joined).to_pylist() == [{"n": 50}]
 
 
+def test_one_uri_at_two_endpoints_is_followed_apart(options: dict[str, str]) -> None:
+    with _server() as elsewhere, SessionFactory().open() as session:
+        tables = {"here": _table("s3://lake/apart", options), "there": _table("s3://lake/apart", elsewhere)}
+        for name, table in tables.items():
+            session.register(name, table)
+        for name, counts in (("there", (50, 100)), ("here", (100, 100)), ("here", (150, 100))):
+            tables[name].write(_ROWS)
+            both = "SELECT (SELECT count(*) FROM here) AS here, (SELECT count(*) FROM there) AS there"
+            assert tuple(session.sql(both).to_arrow().to_pylist()[0].values()) == counts
+
+
 @pytest.mark.parametrize("order", [("good", "bad"), ("bad", "good")])
 def test_each_table_keeps_its_own_keys(options: dict[str, str], order: tuple[str, str]) -> None:
     snapshot = _table(f"s3://lake/keys-{order[0]}", options).snapshot()

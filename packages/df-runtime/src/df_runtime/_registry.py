@@ -11,7 +11,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from datafusion_ext import Engine, EngineError
-from delta_io import DeltaIoError, ScanConfig, Snapshot, Table
+from delta_io import DeltaIoError, ScanConfig, Snapshot, StorageOptions, Table
 from df_runtime._caches import CACHES_FUNCTION
 from df_runtime._catalogs import Catalog
 from df_runtime._definitions import Definition, read_definition, view_query
@@ -338,17 +338,21 @@ class Registry:
         return frozenset(found)
 
     def _look(self, names: frozenset[TableName]) -> dict[TableName, tuple[Table, Snapshot]]:
-        """Read the newest snapshots, one for each table even where it has several names."""
-        by_uri: dict[str, Snapshot] = {}
+        """Read the newest snapshots, one for each table even where it has several names.
+
+        With other options of the storage, such as its endpoint, a URI stands for another table.
+        """
+        by_place: dict[tuple[str, StorageOptions], Snapshot] = {}
         found: dict[TableName, tuple[Table, Snapshot]] = {}
         for name in names:
             entry = self._entries.get(name)
             if entry is None or not isinstance(entry.dataset, DeltaDataset) or entry.dataset.follows is None:
                 continue
             table = entry.dataset.follows
-            if table.uri not in by_uri:
-                by_uri[table.uri] = table.snapshot()
-            found[name] = table, by_uri[table.uri]
+            place = table.uri, entry.dataset.snapshot.storage_options
+            if place not in by_place:
+                by_place[place] = table.snapshot()
+            found[name] = table, by_place[place]
         return found
 
     def _advance(self, fresh: Mapping[TableName, tuple[Table, Snapshot]], ticket: int) -> None:
