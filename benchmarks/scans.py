@@ -1,4 +1,4 @@
-"""What Bloom filters gain a look-up, and what deletion vectors cost a scan, through Freshlake sessions.
+"""What Bloom filters and a known order gain, and what deletion vectors cost, through Freshlake sessions.
 
 Run ``uv run python benchmarks/scans.py``. With ``--write docs/performance.md`` the tables replace the ones
 in that file. Both sides of a comparison hold the same rows, and are timed in shuffled order in one process.
@@ -21,7 +21,9 @@ from _delta_log import add, write_log, write_vector
 from _report import markdown, replace_between, setting
 from _timing import Timing, Timings, disagreements, measure
 from _ways import Way
+from delta_io import Table, WritePolicy
 from df_runtime import SessionFactory
+from schema_spec import ColumnSpec, TableSpec
 
 DATA = Path(__file__).parent / ".data"
 MARK = "scans"
@@ -40,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for share in options.deleted:
         vectors = vector_tables(options.data / f"vectors-{options.rows}-{share}", options.rows, share)
         groups[f"scans, {share:g} % deleted"] = (vectors, SCANS)
+    groups["ORDER BY"] = (ordered_tables(options.data / f"ordered-{options.rows}", options.rows), ORDERED)
     tables: list[str] = []
     for title, (lakes, queries) in groups.items():
         ways = {name: way(name, folder) for name, folder in lakes.items()}
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Bloom filters and deletion vectors.")
+    parser = argparse.ArgumentParser(description="Bloom filters, deletion vectors and known orders.")
     parser.add_argument("--files", type=int, default=1000, help="files of the look-up (1,000)")
     parser.add_argument("--rows-per-file", type=int, default=5000, help="their rows (5,000)")
     parser.add_argument("--rows", type=int, default=8_000_000, help="rows of the scans (8,000,000)")
@@ -92,6 +95,15 @@ SCANS = {
     "a range": "SELECT sum(amount), count(*) FROM t WHERE id BETWEEN 1000000 AND 1200000",
     "groups": "SELECT day, count(*), sum(amount) FROM t GROUP BY day",
     "greatest 10": "SELECT id, key FROM t ORDER BY key DESC, id LIMIT 10",
+}
+
+
+ORDERED = {
+    "first 10": "SELECT id, key FROM t ORDER BY id LIMIT 10",
+    "first 10 that a filter leaves": "SELECT id, key FROM t WHERE amount > 252 ORDER BY id LIMIT 10",
+    "all rows": "SELECT id, amount FROM t ORDER BY id",
+    "a running count": "SELECT sum(n) FROM (SELECT count(*) OVER (ORDER BY id) AS n FROM t)",
+    "no order wanted": "SELECT count(id), max(key) FROM t",
 }
 
 
@@ -135,6 +147,24 @@ def vector_tables(folder: Path, rows: int, share: float) -> dict[str, Path]:
             else:
                 actions.append(data_file(table, file, data, vector=write_vector(table, deleted)))
         write_log(table, COLUMNS, actions, features=["deletionVectors"])
+    return tables
+
+
+def ordered_tables(folder: Path, rows: int) -> dict[str, Path]:
+    """Write sorted files, and the same files with a log that does not say so."""
+    tables = {"order not known": folder / "unknown", "order known": folder / "known"}
+    if (folder / "unknown" / "_delta_log").exists():
+        return tables
+    shutil.rmtree(folder, ignore_errors=True)
+    spec = TableSpec("t", [ColumnSpec(name, kind) for name, kind in COLUMNS.items()])
+    policy = WritePolicy(sort_by=("id",), sort_run_bytes=1 << 32, row_group_rows=ROW_GROUP_ROWS)
+    known = Table.create(folder / "known", spec, policy=policy)
+    for file in range(8):
+        ids = range(file * (rows // 8), (file + 1) * (rows // 8))
+        known.write(rows_of(ids, [f"{each * 7919 % rows:08x}" for each in ids]))
+    shutil.copytree(folder / "known", folder / "unknown")
+    for commit in (folder / "unknown" / "_delta_log").glob("*.json"):
+        commit.write_text(commit.read_text().replace("delta_io.sorted_by", "not_said"))
     return tables
 
 

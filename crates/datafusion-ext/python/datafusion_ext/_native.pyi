@@ -392,7 +392,8 @@ class DeltaScan:
         ``modification_time`` (milliseconds), ``num_records``, and optionally ``partition``, ``null_count``,
         ``min`` and ``max`` (structs with a field per column, by its logical name), ``deletion_vector``
         (a struct of ``storage_type``, ``path_or_inline_dv``, ``offset``, ``size_in_bytes``,
-        ``cardinality``) and ``only`` (likewise, naming the only rows that are wanted). Statistics count
+        ``cardinality``), ``only`` (likewise, naming the only rows that are wanted) and ``sorted_by`` (a list
+        of columns that the rows of a file are in the order of, ascending with nulls last). Statistics count
         deleted rows.
     partition_columns : sequence of str
         Columns whose values come from ``partition`` instead of the files.

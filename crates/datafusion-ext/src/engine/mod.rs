@@ -40,6 +40,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
 use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -70,8 +71,8 @@ use crate::error::{Code, EngineError, Result};
 use crate::functions::{Memory, bounded, extremes};
 use crate::plan::{self, TableHandles};
 use crate::rules::{
-    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, MixedNumbers, NoFloatHeaps, PlainEquality,
-    SeparateLists, UniqueNamesOnly, YieldingJoins,
+    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, MixedNumbers, NoFloatHeaps, OrderedScans,
+    PlainEquality, SeparateLists, UniqueNamesOnly, YieldingJoins,
 };
 use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
 
@@ -453,9 +454,10 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules
 }
 
-/// DataFusion's rules, with three changes. The one that links dynamic filters to scans is left out: [`Query`]
+/// DataFusion's rules, with four changes. The one that links dynamic filters to scans is left out: [`Query`]
 /// applies it for each run, so that a kept plan gets filters of its own every time. The one that pushes
-/// static filters is kept from mistaking columns for each other. Floating-point numbers stay out of heaps, and joins yield.
+/// static filters is kept from mistaking columns for each other. Scans read files in order where the next rule
+/// would have rows sorted. Floating-point numbers stay out of heaps, and joins yield.
 fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let linking = query::dynamic_filter_rule();
     let pushing = UniqueNamesOnly::new(FilterPushdown::new());
@@ -463,6 +465,9 @@ fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let pushing: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(pushing);
     let mut rules: Vec<_> =
         rules.map(|rule| if rule.name() == pushing.name() { Arc::clone(&pushing) } else { rule }).collect();
+    let sorting = EnsureRequirements::new();
+    let before = rules.iter().position(|rule| rule.name() == sorting.name()).unwrap_or(rules.len());
+    rules.insert(before, Arc::new(OrderedScans));
     rules.push(Arc::new(NoFloatHeaps));
     rules.push(Arc::new(YieldingJoins));
     rules

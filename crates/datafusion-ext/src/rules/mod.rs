@@ -8,6 +8,7 @@ mod float_heaps;
 mod lists;
 mod log_answers;
 mod mixed_numbers;
+mod ordered_scans;
 mod unique_names;
 mod yielding;
 
@@ -19,5 +20,6 @@ pub use float_heaps::NoFloatHeaps;
 pub use lists::SeparateLists;
 pub use log_answers::LogAnswers;
 pub use mixed_numbers::MixedNumbers;
+pub use ordered_scans::OrderedScans;
 pub use unique_names::UniqueNamesOnly;
 pub use yielding::YieldingJoins;

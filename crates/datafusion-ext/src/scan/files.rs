@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
 };
 use datafusion::arrow::compute::{cast, concat_batches, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
@@ -30,12 +30,14 @@ pub struct FileList {
     vectors: Vec<Option<Arc<DeletionVector>>>,
     /// Vectors of the only rows that are wanted of a file. Empty if there are none.
     wanted: Vec<Option<Arc<DeletionVector>>>,
+    /// The columns that the rows of a file are in the order of, ascending with NULLs last; as texts in lists.
+    sorted_by: Option<ListArray>,
 }
 
 impl FileList {
     /// Check and keep the hand-over. Columns: `path`, `size_bytes`, `modification_time` (milliseconds),
     /// `num_records`, and optionally `partition`, `null_count`, `min`, `max`, `tight_bounds`,
-    /// `deletion_vector`, `only`.
+    /// `deletion_vector`, `only`, `sorted_by`.
     pub fn try_new(schema: &SchemaRef, batches: &[RecordBatch], location: &Location) -> Result<Self> {
         let batch = concat_batches(schema, batches)?;
         let rows = integers(&batch, "num_records")?;
@@ -49,7 +51,13 @@ impl FileList {
             Some(_) => Some(column(&batch, "tight_bounds", &DataType::Boolean)?.as_boolean().clone()),
             None => None,
         };
+        let names = DataType::new_list(DataType::Utf8, true);
+        let sorted_by = match batch.column_by_name("sorted_by") {
+            Some(_) => Some(column(&batch, "sorted_by", &names)?.as_list().clone()),
+            None => None,
+        };
         Ok(Self {
+            sorted_by,
             tight,
             paths: column(&batch, "path", &DataType::Utf8)?.as_string().clone(),
             sizes: integers(&batch, "size_bytes")?,
@@ -156,6 +164,13 @@ impl FileList {
     /// The rows that alone are wanted of a file, if that is not all.
     pub fn wanted(&self, file: usize) -> Option<&Arc<DeletionVector>> {
         self.wanted.get(file)?.as_ref()
+    }
+
+    /// The columns that the rows of a file are in the order of.
+    pub fn sorted_by(&self, file: usize) -> Vec<String> {
+        let known = self.sorted_by.as_ref().filter(|sorted_by| sorted_by.is_valid(file));
+        let names = known.map(|sorted_by| sorted_by.value(file));
+        names.iter().flat_map(|names| names.as_string::<i32>()).flatten().map(String::from).collect()
     }
 
     /// A column inside one of the struct columns, cast to `data_type`; `None` where there is no such

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{Session, TableProvider};
@@ -34,6 +35,7 @@ use super::layout::Layout;
 use super::location::Location;
 use super::mapping::ColumnMapping;
 use super::options::ScanOptions;
+use super::ordered::{FileOrder, OrderedColumn, has_one_order};
 use super::source::{DeltaSource, WantedRows};
 use crate::engine::nested::hides_values;
 use crate::error::{Code, EngineError, Result};
@@ -226,7 +228,22 @@ impl DeltaScan {
         if let Some(wanted) = files.wanted(file) {
             made.extensions.insert(WantedRows(Arc::clone(wanted)));
         }
+        let order = self.order(file);
+        if !order.0.is_empty() {
+            made.extensions.insert(order);
+        }
         Ok(made)
+    }
+
+    /// The order of the rows of a file, as far as it is known and means the same to everyone.
+    fn order(&self, file: usize) -> FileOrder {
+        let data = &self.layout.data;
+        let columns = self.index.files().sorted_by(file).into_iter().map_while(|name| {
+            let column = data.iter().position(|field| *field.name() == name)?;
+            let options = SortOptions { descending: false, nulls_first: false };
+            has_one_order(data[column].data_type()).then_some(OrderedColumn { column, options })
+        });
+        FileOrder(columns.collect())
     }
 
     /// The session's Parquet options, its cache of footers, and INT96 read as what Delta's timestamps are:
