@@ -454,7 +454,7 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules
 }
 
-/// DataFusion's rules, with four changes. The one that links dynamic filters to scans is left out: [`Query`]
+/// DataFusion's rules, with five changes. The one that links dynamic filters to scans is left out: [`Query`]
 /// applies it for each run, so that a kept plan gets filters of its own every time. The one that pushes
 /// static filters is kept from mistaking columns for each other. Scans read files in order where the next rule
 /// would have rows sorted. Floating-point numbers stay out of heaps, and joins yield.
