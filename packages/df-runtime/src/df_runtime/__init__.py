@@ -1,5 +1,6 @@
 """One governed DataFusion session over Delta Lake tables."""
 
+from df_runtime._dialect import DataFusion
 from df_runtime.artifacts import Artifact, Artifacts
 from df_runtime.catalog import Function, Signature, TableConstraint
 from df_runtime.datasets import AdaptedColumn, DatasetIdentity, DatasetResolution
@@ -62,6 +63,7 @@ __all__ = [
     "Artifacts",
     "CachePolicy",
     "CancelledError",
+    "DataFusion",
     "DatasetError",
     "DatasetIdentity",
     "DatasetNameError",

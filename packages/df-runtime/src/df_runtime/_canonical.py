@@ -63,8 +63,10 @@ def written(tree: exp.Expr, dialect: Dialect) -> tuple[str | None, str | None]:
 
 
 def serialised(tree: exp.Expr) -> str:
-    """Write a tree as JSON."""
-    return msgspec.json.encode(dump(tree), order="deterministic").decode()
+    """Write a tree as JSON; where its words stood in a text is no part of it."""
+    nodes: list[dict[str, Any]] = dump(tree)
+    told = [{key: value for key, value in node.items() if key != "m"} for node in nodes]
+    return msgspec.json.encode(told, order="deterministic").decode()
 
 
 def result_columns(tree: exp.Expr) -> tuple[tuple[str, str], ...]:

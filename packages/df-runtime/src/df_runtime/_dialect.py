@@ -104,6 +104,12 @@ def _braces(generator: Any, node: exp.Expr) -> str:
     return "{" + ", ".join(pairs) + "}"
 
 
+def _parameter(generator: Any, node: exp.Placeholder) -> str:
+    if node.this is None:
+        generator.unsupported("a parameter without a name or number")
+    return f"${node.name}"
+
+
 def _key(generator: Any, key: Any) -> str:
     if isinstance(key, exp.Identifier):
         return str(generator.sql(exp.Literal.string(key.name)))
@@ -117,15 +123,28 @@ class _Generator(PostgresGenerator):
         exp.Array: lambda self, node: f"[{self.expressions(node, flat=True)}]",
         exp.BitwiseXor: lambda self, node: self.binary(node, "^"),
         exp.ToMap: lambda self, node: f"MAP {_braces(self, node.this)}",
+        exp.Placeholder: _parameter,
         exp.Struct: _braces,
         exp.TryCast: Generator.trycast_sql,
     }
+    bracket_sql = Generator.bracket_sql
     ignorenulls_sql = Generator.ignorenulls_sql
     respectnulls_sql = Generator.respectnulls_sql
 
 
 class DataFusion(Postgres):
-    """SQL as DataFusion's default dialect reads it."""
+    """SQL as the engine reads it, to parse trees with.
+
+    A tree means what SQLGlot takes it to mean, which depends on the dialect that it was parsed in: where
+    NULLs are sorted, for one.
+
+    Examples
+    --------
+    >>> import sqlglot
+    >>> from df_runtime import DataFusion
+    >>> sqlglot.parse_one("SELECT 7 / 2 AS a", dialect=DataFusion).sql(dialect=DataFusion)
+    'SELECT 7 / 2 AS a'
+    """
 
     NORMALIZE_FUNCTIONS = "lower"
     Tokenizer = _Tokenizer

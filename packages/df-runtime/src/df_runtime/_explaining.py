@@ -9,6 +9,7 @@ from df_runtime import _parameters
 from df_runtime._arguments import expect
 from df_runtime._limits import chosen, limited
 from df_runtime._parameters import Parameters
+from df_runtime._texts import QueryText, text_of
 from df_runtime.errors import DfRuntimeError, PlanBytesError, PolicyError
 from df_runtime.gate import GateReport
 from df_runtime.plans import Lane, PlanArtifacts, PlanInputs
@@ -33,12 +34,12 @@ class Explaining:
 
         def _opened(self) -> Engine: ...
         def sql(
-            self, query: str, *, params: Parameters | None = None, policy: SqlPolicy | None = None
+            self, query: QueryText, *, params: Parameters | None = None, policy: SqlPolicy | None = None
         ) -> Result: ...
 
     def explain(
         self,
-        query: str,
+        query: QueryText,
         analyze: bool = False,
         *,
         params: Parameters | None = None,
@@ -48,7 +49,7 @@ class Explaining:
 
         Parameters
         ----------
-        query : str
+        query : str or sqlglot.exp.Expression
             One statement.
         analyze : bool
             Run the query as well, and tell what each operator did.
@@ -68,12 +69,12 @@ class Explaining:
         """
         return self.sql(query, params=params, policy=policy).explained(analyze=analyze)
 
-    def plan_inputs(self, query: str, *, params: Parameters | None = None) -> PlanInputs:
+    def plan_inputs(self, query: QueryText, *, params: Parameters | None = None) -> PlanInputs:
         """Tell everything that the plan of a query depends on at this moment.
 
         Parameters
         ----------
-        query : str
+        query : str or sqlglot.exp.Expression
         params : mapping or sequence, optional
 
         Returns
@@ -81,6 +82,7 @@ class Explaining:
         PlanInputs
         """
         self._opened()
+        query = text_of(query)
         row = _parameters.bind(query, params)
         with self._registry.settled(query) as scope:
             return self._planner.inputs(query, row, scope)

@@ -170,6 +170,7 @@ class Gate:
 
     def _report(self, query: str, reading: Reading, policy: SqlPolicy, schemas: _Schemas) -> GateReport:
         facts = reading.facts
+        plain = self._plain(reading, len(query))
         rewritten = self._canonical(query, reading, schemas)
         columns = () if rewritten.tree is None else result_columns(rewritten.tree)
         text, loss = (None, None) if rewritten.tree is None else written(rewritten.tree, self._dialect)
@@ -185,8 +186,17 @@ class Gate:
             notes=tuple(note for note in (reading.problem, rewritten.problem, loss) if note),
             policy_hash=policy.identity_hash,
             schema_hash=_hash(schemas),
+            _plain=plain,
             _dump=partial(self._dumped, query, schemas),
         )
+
+    def _plain(self, reading: Reading, length: int) -> str | None:
+        """Write what can't be rewritten in one way, whatever its words looked like."""
+        facts = reading.facts
+        kept = reading.implicit_select or (facts is not None and facts.star_over_join)
+        if reading.tree is None or not kept or length > _LONGEST_REWRITTEN:
+            return None
+        return written(reading.tree.copy(), self._dialect)[0]
 
     def _canonical(self, query: str, reading: Reading, schemas: _Schemas) -> Canonical:
         if reading.tree is None or reading.facts is None:

@@ -7,32 +7,20 @@ from typing import TypeAlias, cast
 
 import pyarrow as pa
 
-from df_runtime._arguments import expect
 from df_runtime._lexer import is_opaque, starts_query, tokens
-from df_runtime._names import is_unicode
-from df_runtime.errors import ParameterError, SqlSyntaxError
+from df_runtime.errors import ParameterError
 
 Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
 
 
 def bind(query: str, params: Parameters | None) -> pa.RecordBatch | None:
     """Turn parameters into one row with a column per parameter, named as in the text without the dollar."""
-    check_text(query)
     values = {} if params is None else _named(params)
     if values or "$" in query:
         _check_names(query, values)
     if not values:
         return None
     return pa.RecordBatch.from_arrays([_value(query, *item) for item in values.items()], names=list(values))
-
-
-def check_text(query: str) -> None:
-    """Refuse what no engine can be given."""
-    expect("query", query, str, "the text of a query")
-    if not is_unicode(query):
-        raise SqlSyntaxError(
-            "The text holds half a surrogate pair, which is no character. Decode it again.", query=query
-        )
 
 
 def _check_names(query: str, values: Mapping[str, object]) -> None:

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from sqlglot import exp
 
 from delta_io import DeltaIoError
 from df_runtime._arguments import expect
 from df_runtime._front_ends import understanding
 from df_runtime._limits import chosen
+from df_runtime._texts import QueryText, text_of
 from df_runtime.errors import DfRuntimeError, PolicyError, SubstraitError
 from df_runtime.plans import Lane, SubstraitPlan
 from df_runtime.policy import SqlPolicy
@@ -107,13 +109,13 @@ class Substrait:
         allowed, data = _queries_only(chosen(policy, self._profile)), plan
         return self._framed(lambda: _consumed(data, self.context), allowed, "substrait")
 
-    def to_substrait(self, query: str | ir.Expr) -> SubstraitPlan:
+    def to_substrait(self, query: QueryText | ir.Expr) -> SubstraitPlan:
         """Write a query as a Substrait plan, as far as Substrait can say it.
 
         Parameters
         ----------
-        query : str or ibis.Expr
-            A text, or an expression over tables of `table`.
+        query : str, sqlglot.exp.Expression or ibis.Expr
+            A text, a tree of SQLGlot, or an expression over tables of `table`.
 
         Returns
         -------
@@ -127,6 +129,8 @@ class Substrait:
         ExpressionError
             The expression cannot be written for the engine.
         """
+        if isinstance(query, exp.Expr):
+            query = text_of(query)
         if not isinstance(query, str):
             backend = self.backend
             expect("query", query, backend.expression, "a text or an Ibis expression")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from delta_io import ChangeSet, ScanConfig, Snapshot, Table
+
+if TYPE_CHECKING:
+    from sqlglot import exp
 
 
 @runtime_checkable
@@ -20,7 +23,9 @@ class ArrowStreamExportable(Protocol):
         ...
 
 
-DatasetSource: TypeAlias = "str | os.PathLike[str] | Table | Snapshot | ChangeSet | ArrowStreamExportable"
+DatasetSource: TypeAlias = (
+    "str | os.PathLike[str] | Table | Snapshot | ChangeSet | exp.Expr | ArrowStreamExportable"
+)
 DatasetKind: TypeAlias = Literal["delta", "changes", "arrow", "stream", "view"]
 
 

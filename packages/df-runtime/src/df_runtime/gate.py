@@ -55,6 +55,7 @@ class GateReport:
     notes: tuple[str, ...] = ()
     policy_hash: str
     schema_hash: str
+    _plain: str | None = field(default=None, repr=False, compare=False)
     _dump: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
@@ -68,7 +69,7 @@ class GateReport:
     @property
     def identity_hash(self) -> str:
         """Hexadecimal SHA-256 of what was understood, under which schemas and which policy."""
-        parts = [self.canonical or self.query, self.kind, self.schema_hash, self.policy_hash]
+        parts = [self.canonical or self._plain or self.query, self.kind, self.schema_hash, self.policy_hash]
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
     def to_json(self) -> str:

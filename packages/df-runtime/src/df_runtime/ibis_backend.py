@@ -247,7 +247,7 @@ class Backend(
 
     def raw_sql(self, query: Any, **_: Any) -> Result:
         """Plan a text, or an expression of SQLGlot, under the policy of the session."""
-        return self.session.sql(query if isinstance(query, str) else query.sql(dialect=self.dialect))
+        return self.session.sql(query)
 
     @contextlib.contextmanager
     def _safe_raw_sql(self, query: Any, **_: Any) -> Generator[pa.Table]:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
+from sqlglot import exp
 
 from datafusion_ext import Engine, EngineError, Query
 from delta_io import ScanConfig
@@ -34,6 +35,7 @@ from df_runtime._resolve import Dataset
 from df_runtime._secrets import hiding
 from df_runtime._statements import Statements
 from df_runtime._substrait import Substrait
+from df_runtime._texts import QueryText, text_of
 from df_runtime.datasets import DatasetSource
 from df_runtime.errors import ParameterError, SessionClosedError
 from df_runtime.gate import GateReport
@@ -138,10 +140,10 @@ class Session(
         ----------
         name : str
             `table`, `schema.table` or `catalog.schema.table`, read as SQL reads it.
-        source : str, PathLike, Table, Snapshot, ChangeSet or Arrow data
+        source : str, PathLike, Table, Snapshot, ChangeSet, sqlglot.exp.Expression or Arrow data
             A URI or path of a Delta table, a statement as `TableSpec.to_ddl` writes it, the text of a query,
-            or one of the objects named. Text that starts with SELECT, WITH, VALUES, FROM or TABLE is a query;
-            give a path of that name as a `pathlib.Path`.
+            or one of the objects named; a tree of SQLGlot is kept as its text. Text that starts with SELECT,
+            WITH, VALUES, FROM or TABLE is a query; give a path of that name as a `pathlib.Path`.
         version : int, optional
             Version of the Delta table.
         timestamp : datetime or str, optional
@@ -160,6 +162,8 @@ class Session(
             The table cannot be opened.
         """
         self._opened()
+        if isinstance(source, exp.Expr):
+            source = text_of(source)
         with hiding(source):
             self._registry.put(name, source, version=version, timestamp=timestamp, scan=scan)
 
@@ -178,7 +182,9 @@ class Session(
         self._opened()
         return self._registry.remove(name)
 
-    def sql(self, query: str, *, params: Parameters | None = None, policy: SqlPolicy | None = None) -> Result:
+    def sql(
+        self, query: QueryText, *, params: Parameters | None = None, policy: SqlPolicy | None = None
+    ) -> Result:
         """Plan a query; it runs when its rows are asked for.
 
         Definitions and settings, where the policy allows them, take effect at once; INSERT and COPY when the
@@ -186,8 +192,8 @@ class Session(
 
         Parameters
         ----------
-        query : str
-            One statement.
+        query : str or sqlglot.exp.Expression
+            One statement, as text or as a tree of SQLGlot.
         params : mapping or sequence, optional
             Values for `$name` (a mapping) or `$1`, `$2`, … (a sequence). They are bound as values, never as
             text.
@@ -220,6 +226,7 @@ class Session(
         (1 row)
         """
         self._opened()
+        query = text_of(query)
         with hiding(query):
             return self._sql(query, params, chosen(policy, self._profile))
 
@@ -244,7 +251,6 @@ class Session(
 
     def _defined(self, query: str, params: Parameters | None, allowed: SqlPolicy) -> Result | None:
         """Run a text if it defines or drops what the session follows."""
-        _parameters.check_text(query)
         definition = read_definition(query)
         if definition is None:
             return None
@@ -258,14 +264,14 @@ class Session(
             planned = self._opened().sql(_NOTHING)
             return self._result(planned, report, allowed, None, {}, row=None, run=run)
 
-    def prepare(self, name: str, query: str, *, policy: SqlPolicy | None = None) -> Prepared:
+    def prepare(self, name: str, query: QueryText, *, policy: SqlPolicy | None = None) -> Prepared:
         """Plan a statement to be run many times, in place of what was prepared under the name before.
 
         Parameters
         ----------
         name : str
             Under it `EXECUTE` finds the statement too, where the policy allows that.
-        query : str
+        query : str or sqlglot.exp.Expression
             One query, or a statement that writes where the policy allows it, with `$name` or `$1` for values.
         policy : SqlPolicy, optional
             What the statement may do; the profile's policy if left out.
@@ -290,19 +296,19 @@ class Session(
         [3, 1]
         """
         self._opened()
-        _parameters.check_text(query)
+        query = text_of(query)
         allowed = chosen(policy, self._profile)
         with hiding(query):
             prepared = Prepared(name, query, policy=allowed, workshop=self._workshop)
         self._statements.put(prepared)
         return prepared
 
-    def gate(self, query: str, *, policy: SqlPolicy | None = None) -> GateReport:
+    def gate(self, query: QueryText, *, policy: SqlPolicy | None = None) -> GateReport:
         """Check a text and tell how it was understood, without planning it.
 
         Parameters
         ----------
-        query : str
+        query : str or sqlglot.exp.Expression
             One statement.
         policy : SqlPolicy, optional
             What the text may do; the profile's policy if left out.
@@ -327,7 +333,7 @@ class Session(
         (('orders',), (('total', 'BIGINT'),))
         """
         self._opened()
-        _parameters.check_text(query)
+        query = text_of(query)
         with hiding(query), self._registry.settled(query) as scope:
             return self._registry.gate.check(query, chosen(policy, self._profile), scope)
 
