@@ -219,3 +219,11 @@ def test_statistics_columns_of_a_table_that_is_there(tmp_path):
     assert newest() == {"a", "b c", "d"}
     with pytest.raises(SchemaMismatchError, match="no column"):
         table.keep_statistics(["z"])
+
+
+@pytest.mark.parametrize("field", ["allow", "require", "forbid"])
+def test_unknown_features_are_refused_with_the_closest_names(field: str):
+    with pytest.raises(OptionError, match=r"'deletionVector'.*Did you mean deletionVectors"):
+        FeatureRules(**{field: {"deletionVector"}})
+    with pytest.raises(OptionError, match="There are allowColumnDefaults, appendOnly"):
+        FeatureRules(**{field: {"x"}})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from df_runtime import ParameterError, SessionFactory
+from df_runtime import DfRuntimeError, ParameterError, SessionFactory
 
 
 @given(
@@ -109,3 +109,38 @@ def test_a_parameter_without_a_type_is_told_when_a_statement_is_prepared(session
 
     prepared = session.prepare("p", "SELECT sum(CAST($1 AS BIGINT)) AS s FROM t WHERE x < CAST($2 AS BIGINT)")
     assert prepared.execute([5, 2]).to_arrow().to_pylist() == [{"s": 5}]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("SELECT sum($1)", "does not tell the type of \\$1, at"),
+        ("SELECT day + $1 FROM days", "(?s)coerce.*does not tell the type of \\$1: .*CAST\\(\\$1 AS"),
+        ("SELECT named_struct($name, $2)", "(?s)does not tell the type of \\$name, \\$2: "),
+        ("SELECT * FROM range($1, 3)", "(?s)literals.*does not tell the type of \\$1: "),
+    ],
+)
+def test_a_parameter_of_unknown_type_is_named_whatever_the_engine_says(query: str, message: str) -> None:
+    with SessionFactory().open() as session:
+        session.register("days", pa.table({"day": pa.array([1], pa.date32())}))
+        with pytest.raises(DfRuntimeError, match=message):
+            session.prepare("p", query)
+        with pytest.raises(DfRuntimeError) as unknown:
+            session.prepare("p", "SELECT $1 + x FROM days")
+        assert "type of" not in str(unknown.value)
+        with pytest.raises(DfRuntimeError) as typed:
+            session.prepare("p", "SELECT day + CAST($1 AS DATE) FROM days")
+        assert "type of $1" not in str(typed.value)
+
+
+@pytest.mark.parametrize("text", ["substr($1,$2)", "$1||$2::text", "[$1,$2][1]", "$x$$1,$x$"])
+def test_dollars_side_by_side_are_parameters_and_quotes_where_they_are_quotes(text: str) -> None:
+    expected = {"substr($1,$2)": "bc", "$1||$2::text": "abc2", "[$1,$2][1]": "abc"}
+    with SessionFactory().open() as session:
+        if text.startswith("$x"):
+            assert session.sql(f"SELECT {text} AS a").to_arrow()["a"].to_pylist() == ["$1,"]
+            return
+        second = 2 if "substr" in text else "2"
+        result = session.sql(f"SELECT {text} AS a", params=["abc", second])
+        assert result.gate.lane == "checked"
+        assert result.to_arrow()["a"].to_pylist() == [expected[text]]

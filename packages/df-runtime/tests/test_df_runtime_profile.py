@@ -28,7 +28,8 @@ from schema_spec import ColumnSpec, TableSpec
 SETTINGS = st.dictionaries(st.text(max_size=8).map("datafusion.{}".format), st.text(max_size=8), max_size=3)
 NAME = st.none() | st.text(max_size=8)
 NAMES = st.frozensets(st.text(max_size=8), max_size=3)
-RULES = st.builds(FeatureRules, forbid=NAMES)
+FEATURES = st.sampled_from(["columnMapping", "deletionVectors", "variantType"])
+RULES = st.builds(FeatureRules, forbid=st.frozensets(FEATURES))
 PROFILES = st.builds(
     RuntimeProfile,
     name=st.text(max_size=8),
@@ -108,6 +109,8 @@ def test_the_hash_tells_shapes_apart_and_leaves_the_label_out():
         ("[caches]\nplan = true", "`caches` in the profile has no field 'plan'. Did you mean `plans`"),
         ("[caches]\n\nplans = 3", "from file the profile:3"),
         ("[features.read]\nforbit = []", "Did you mean `forbid`"),
+        ("[features.read]\nforbid = ['deletionVector']", "'deletionVector'.*Did you mean deletionVectors"),
+        ("[features.write]\nallow = ['nothing like it']", "There are allowColumnDefaults"),
         ("caches = 7", "caches"),
         ("[caches]\nlist_files_bytes = -1", "caches.list_files_bytes"),
     ],

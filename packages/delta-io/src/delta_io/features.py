@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct, field
@@ -54,6 +55,37 @@ _UNDERSTOOD: Final = frozenset(
         "variantShredding-preview",
         "variantType",
         "variantType-preview",
+    }
+)
+
+# Features of the protocol, and those that engines write ahead of it.
+_NAMED: Final = frozenset(
+    {
+        *_UNDERSTOOD,
+        *_WRITABLE,
+        "allowColumnDefaults",
+        "catalogManaged",
+        "catalogOwned-preview",
+        "checkpointProtection",
+        "clustering",
+        "collations-preview",
+        "coordinatedCommits-preview",
+        "domainMetadata",
+        "geospatial",
+        "icebergCompatV1",
+        "icebergCompatV2",
+        "icebergCompatV3",
+        "icebergWriterCompatV1",
+        "icebergWriterCompatV3",
+        "identityColumns",
+        "inCommitTimestamp",
+        "inCommitTimestamp-preview",
+        "managedCommits-dev",
+        "materializePartitionColumns",
+        "redirectReaderWriter-preview",
+        "redirectWriterOnly-preview",
+        "rowTracking",
+        "rowTracking-preview",
     }
 )
 
@@ -132,6 +164,11 @@ class FeatureRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Features that a table must have.
     forbid : Collection[str], default ()
         Features that a table must not have.
+
+    Raises
+    ------
+    OptionError
+        A feature is required and refused, or no feature has that name.
     """
 
     allow: frozenset[str] | None = None
@@ -146,6 +183,12 @@ class FeatureRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 f"feature {min(both or hidden)!r} is required and refused",
                 fix="Remove it from one of the lists.",
             )
+        for name in sorted(frozenset(self.require) | frozenset(self.forbid) | frozenset(self.allow or ())):
+            if name not in _NAMED:
+                close = get_close_matches(name, _NAMED, n=3)
+                all_of_them = f"There are {', '.join(sorted(_NAMED))}."
+                fix = f"Did you mean {' or '.join(close)}?" if close else all_of_them
+                raise OptionError(f"no table feature is called {name!r}", fix=fix)
 
     def refusal(self, features: Collection[str]) -> tuple[str, str] | None:
         """Return the first feature that breaks the rules and how, or None.

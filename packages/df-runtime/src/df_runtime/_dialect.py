@@ -11,7 +11,9 @@ from sqlglot.generator import Generator
 from sqlglot.generators.postgres import PostgresGenerator
 from sqlglot.parser import Parser
 from sqlglot.parsers.postgres import PostgresParser
-from sqlglot.tokenizer_core import TokenType
+from sqlglot.tokenizer_core import Token, TokenType
+
+from df_runtime._lexer import is_opaque
 
 # The functions whose types are worth knowing and which are printed as they were read. SQLGlot translates many
 # others between systems; here a function keeps its name and its arguments.
@@ -56,6 +58,17 @@ class _Tokenizer(Postgres.Tokenizer):
     }
     # What follows such a word is tokens here, not one text.
     COMMANDS: ClassVar[set[TokenType]] = set()
+    # `$1,$2` would be the start of a text in dollar quotes.
+    HEREDOC_STRINGS: ClassVar[list[str | tuple[str, str]]] = []
+    SINGLE_TOKENS: ClassVar[dict[str, TokenType]] = {
+        **Postgres.Tokenizer.SINGLE_TOKENS,
+        "$": TokenType.PARAMETER,
+    }
+
+
+class _QuotingTokenizer(_Tokenizer):
+    HEREDOC_STRINGS: ClassVar[list[str | tuple[str, str]]] = Postgres.Tokenizer.HEREDOC_STRINGS
+    SINGLE_TOKENS: ClassVar[dict[str, TokenType]] = Postgres.Tokenizer.SINGLE_TOKENS
 
 
 class _Parser(PostgresParser):
@@ -152,5 +165,22 @@ class DataFusion(Postgres):
     Generator = _Generator
 
 
+class _Quoting(DataFusion):
+    Tokenizer = _QuotingTokenizer
+
+
 ENGINE = DataFusion()
+_ENGINE_WITH_DOLLAR_QUOTES = _Quoting()
 ENGINE_WITH_CASE = DataFusion(normalization_strategy=NormalizationStrategy.CASE_SENSITIVE)
+
+
+def tokenized(query: str) -> list[Token]:
+    """Split a text into the words of SQLGlot; dollars are quotes only where there are any.
+
+    Raises
+    ------
+    sqlglot.errors.SqlglotError
+        The text cannot be split.
+    """
+    quoting = "$" in query and is_opaque(query)
+    return (_ENGINE_WITH_DOLLAR_QUOTES if quoting else ENGINE).tokenize(query)

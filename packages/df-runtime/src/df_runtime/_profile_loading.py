@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from delta_io import OptionError
 from df_runtime import _toml
 from df_runtime.errors import ProfileError
 from df_runtime.profile_parts import Provenance
@@ -183,6 +184,8 @@ def converted(layers: Layers, kind: type[msgspec.Struct]) -> Any:
         return msgspec.convert(layers.nested(), kind)
     except msgspec.ValidationError as error:
         raise ProfileError(f"The profile does not fit: {error}{_place(layers, str(error))}.") from error
+    except OptionError as error:  # of the rules for features
+        raise ProfileError(f"The profile does not fit: {str(error).rpartition(' [')[0]}") from error
 
 
 def _place(layers: Layers, message: str) -> str:

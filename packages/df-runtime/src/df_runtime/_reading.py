@@ -11,6 +11,7 @@ from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
+from df_runtime._dialect import tokenized
 from df_runtime._names import ascii_lower
 
 StatementKind: TypeAlias = Literal["query", "explain", "describe", "show", "write", "definition", "session"]
@@ -132,7 +133,7 @@ def _read_in_thread(query: str, dialect: Dialect) -> Reading:
 
 def _read(query: str, dialect: Dialect) -> Reading:
     try:
-        tokens = dialect.tokenize(query)
+        tokens = tokenized(query)
     except SqlglotError as error:
         return Reading("query", problem=first_line(error))
     while tokens and tokens[-1].token_type == TokenType.SEMICOLON:

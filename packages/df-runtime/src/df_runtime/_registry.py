@@ -21,7 +21,7 @@ from df_runtime._information_schema import described
 from df_runtime._names import TableName
 from df_runtime._references import FUNCTIONS_OF_TABLES, Text, needle
 from df_runtime._resolve import Dataset, DeltaDataset, Rules, ViewDataset, resolve
-from df_runtime._untyped import untyped
+from df_runtime._untyped import hint, untyped
 from df_runtime.errors import (
     DatasetUnsupportedError,
     DfRuntimeError,
@@ -136,7 +136,12 @@ class Registry:
 
     def unplanned(self, error: EngineError, query: str, row: pa.RecordBatch | None) -> DfRuntimeError:
         """Say why a query cannot be planned, with these values of its parameters or with none."""
-        return untyped(error, query, row) or self.diagnosed(error, query)
+        found = untyped(error, query, row)
+        if found is None:
+            found = self.diagnosed(error, query)
+            if told := hint(error, query):
+                found.message = f"{found.message.rstrip()} {told}"
+        return found
 
     def diagnosed(self, error: EngineError, query: str, *, view: TableName | None = None) -> DfRuntimeError:
         """Say what is wrong with a query in terms of the tables it can see."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from df_runtime._dialect import ENGINE
+from df_runtime._dialect import tokenized
 from df_runtime._names import ascii_lower
 from df_runtime._observer import of_our_own
 from df_runtime.errors import ParameterError, PreparedError, SqlSyntaxError
@@ -144,7 +144,7 @@ def _may_be_ours(query: str) -> bool:
 
 def _words(query: str) -> list[Token]:
     try:
-        found = ENGINE.tokenize(query)
+        found = tokenized(query)
     except SqlglotError:
         return []
     while found and found[-1].token_type == TokenType.SEMICOLON:

@@ -22,12 +22,12 @@ def untyped(error: EngineError, query: str, row: pa.RecordBatch | None) -> SqlEr
     The engine takes a parameter of unknown type, and a value of None, for the type of NULL, and says that it
     has no function for it.
     """
-    if error.code not in _PLANNING or not _OF_NULLS.search(error.message) or is_opaque(query):
+    if error.code not in _PLANNING or not _OF_NULLS.search(error.message):
         return None
-    found = [token for token in _open(tokens(query)) if row is None or _is_open(row, token.text[1:])]
+    found = _without_type(query, row)
     if not found:
         return None
-    names = ", ".join(dict.fromkeys(token.text for token in found))
+    names = _names(found)
     first = found[0].text
     given = "" if row is None else ', or give a value that has a type, as `pyarrow.scalar(None, "int64")` has'
     return pointed_at(
@@ -38,6 +38,27 @@ def untyped(error: EngineError, query: str, row: pa.RecordBatch | None) -> SqlEr
         query,
         found[0],
     )
+
+
+def hint(error: EngineError, query: str) -> str:
+    """Point to parameters whose type a query leaves open: the engine guesses it before it sees values."""
+    found = _without_type(query, None) if error.code in _PLANNING else []
+    if not found:
+        return ""
+    return (
+        f"The query does not tell the type of {_names(found)}: if that is the reason, write "
+        f"CAST({found[0].text} AS BIGINT), with the type that it has."
+    )
+
+
+def _names(found: Sequence[Token]) -> str:
+    return ", ".join(dict.fromkeys(token.text for token in found))
+
+
+def _without_type(query: str, row: pa.RecordBatch | None) -> list[Token]:
+    if "$" not in query or is_opaque(query):
+        return []
+    return [token for token in _open(tokens(query)) if row is None or _is_open(row, token.text[1:])]
 
 
 def _open(words: Sequence[Token]) -> Iterator[Token]:
