@@ -20,6 +20,7 @@ from delta_io.errors import OptionError
 if TYPE_CHECKING:
     from delta_io._align import Aligned
     from delta_io._commit import Operation
+    from delta_io._narrowing import Where
 
 
 class Writing(Struct, frozen=True, kw_only=True):
@@ -68,12 +69,12 @@ def write(aligned: Aligned, writing: Writing, properties: WriterProperties) -> O
     return operation
 
 
-def delete(predicate: str | None, properties: WriterProperties) -> Operation:
+def delete(where: Where, properties: WriterProperties) -> Operation:
     """Return the operation that deletes rows."""
 
     def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
         handle.delete(
-            predicate,
+            where.at(handle, commit),
             writer_properties=properties,
             commit_properties=commit,
             post_commithook_properties=hooks,
@@ -82,7 +83,7 @@ def delete(predicate: str | None, properties: WriterProperties) -> Operation:
     return operation
 
 
-def update(updates: Mapping[str, str], predicate: str | None, properties: WriterProperties) -> Operation:
+def update(updates: Mapping[str, str], where: Where, properties: WriterProperties) -> Operation:
     """Return the operation that updates rows."""
     if not updates:
         raise OptionError("nothing is to be updated", fix="Name at least one column and its new value.")
@@ -90,7 +91,7 @@ def update(updates: Mapping[str, str], predicate: str | None, properties: Writer
     def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
         handle.update(
             updates={quote(name): sql for name, sql in updates.items()},
-            predicate=predicate,
+            predicate=where.at(handle, commit),
             writer_properties=properties,
             commit_properties=commit,
             post_commithook_properties=hooks,

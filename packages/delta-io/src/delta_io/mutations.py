@@ -14,6 +14,7 @@ from delta_io._commit import Commit, Operation, Request, Transaction, run
 from delta_io._enabling import Feature, enabling
 from delta_io._generated import regenerated
 from delta_io._merging import MergeClause, merge, merge_columns, merge_rules, sound_rules
+from delta_io._narrowing import narrowed
 from delta_io._ordering import Order
 from delta_io._read import check_replaceable, check_rewritable, choose, for_engine
 from delta_io._sound import Sound, null_fields
@@ -190,9 +191,9 @@ class Mutations:
         deleted = for_engine(predicate, snapshot)
         asked = (transaction, metadata, expected_version)
         request = self._request("deleting from", contract, names, asked, predicate=(predicate, deleted))
+        operation = _operations.delete(narrowed(predicate, deleted, snapshot), properties)
         del snapshot
-        where = None if deleted is None else deleted.sql
-        return self._run(request, _operations.delete(where, properties))
+        return self._run(request, operation)
 
     def update(
         self,
@@ -238,9 +239,9 @@ class Mutations:
         updated = for_engine(predicate, snapshot)
         asked = (transaction, metadata, expected_version)
         request = self._request("updating", contract, names, asked, predicate=(predicate, updated))
+        operation = _operations.update(updates, narrowed(predicate, updated, snapshot), properties)
         del snapshot
-        where = None if updated is None else updated.sql
-        return self._run(request, _operations.update(updates, where, properties))
+        return self._run(request, operation)
 
     def merge(
         self,
