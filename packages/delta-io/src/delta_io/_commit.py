@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from delta_io import _log
+from delta_io._arguments import check_texts
 from delta_io._footers import BloomFilters, bloom_filters, rows_taken_out
 from delta_io._map_errors import mapped
 from delta_io.errors import (
@@ -201,6 +202,7 @@ def run(
     operation: Operation,
 ) -> tuple[Commit, DeltaTable | None]:
     """Run an operation until it is committed; return the report, and a handle that stands at its version."""
+    check_texts(request.metadata, "the metadata")
     for key in (_log.MARK, _log.SORTED):
         if request.metadata and key in request.metadata:
             raise OptionError(f"metadata has a key {key!r}", "each commit has its own", "Rename the key.")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from delta_io import _log
+from delta_io._arguments import check_span
 from delta_io._checkpoints import read_checkpoint
 from delta_io._dv import vector_path
 from delta_io._map_errors import mapped
@@ -44,6 +45,7 @@ def vacuum(
     dry_run: bool,
 ) -> Removal:
     """Delete files that left the table before the retention, other than those that consumers need."""
+    check_span(retention, "the retention")
     with mapped(location, "looking for old files of"):
         hours = -(-retention // timedelta(hours=1))
         found: list[str] = snapshot._handle().vacuum(  # pyright: ignore[reportPrivateUsage] -- same package
@@ -76,6 +78,7 @@ def clean_log(
     dry_run: bool,
 ) -> Removal:
     """Delete what lies before the newest checkpoint that is old enough, and that no consumer is behind."""
+    check_span(retention, "the retention")
     with mapped(location, "looking for old commits of"):
         old = version_at(location, state_of(snapshot), _ago_ms(retention))
         behind = (

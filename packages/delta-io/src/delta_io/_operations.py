@@ -14,6 +14,7 @@ from deltalake import (
 )
 from msgspec import Struct
 
+from delta_io._arguments import check_count
 from delta_io._sound import quote
 from delta_io.errors import OptionError
 
@@ -104,6 +105,8 @@ def optimize(
     properties: WriterProperties, z_order_by: Sequence[str], target_file_bytes: int | None
 ) -> Operation:
     """Return the operation that puts files together, in an order if columns are named."""
+    if target_file_bytes is not None:
+        check_count(target_file_bytes, "the target size", least=1)
 
     def operation(handle: DeltaTable, commit: CommitProperties, hooks: PostCommitHookProperties) -> None:
         options: dict[str, Any] = {

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, cast
 import pyarrow as pa
 from msgspec import Struct
 
+from delta_io._arguments import check_text
 from delta_io.errors import PredicateError
 
 _TOKEN: Final = re.compile(
@@ -74,6 +75,7 @@ Node = Compare | IsNull | Constant | All | Some
 
 def parse(text: str, schema: pa.Schema) -> Node:
     """Return the tree of a predicate: negations at the leaves, values of the columns' types."""
+    check_text(text, "a predicate")
     return _Parser(text, schema).parse()
 
 

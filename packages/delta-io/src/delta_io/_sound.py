@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 import pyarrow as pa
 from msgspec import Struct
 
+from delta_io._arguments import check_text
 from delta_io._predicate import (
     All,
     Compare,
@@ -112,6 +113,7 @@ def sides(source: pa.Schema, target: pa.Schema) -> pa.Schema:
 
 def null_fields(text: str, schema: pa.Schema) -> str:
     """Return an expression for values in which fields of structs that are null are null."""
+    check_text(text, "an expression")
 
     def replaced(found: re.Match[str]) -> str:
         path = _path(found)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from delta_io import _log
+from delta_io._arguments import check_count, check_point, check_time, check_whole
 from delta_io._commit import Commit, CommitInfo, describe
 from delta_io._creation import create_table, table_exists
 from delta_io._enabling import setting
@@ -210,6 +211,7 @@ class Table(Mutations, Maintenance):
             version = self._version_at(newest, _moment(timestamp))
         if version is None or version == newest.version:
             return newest
+        check_whole(version, "the version")
         if version < 0 or version > newest.version:
             raise VersionNotFoundError(
                 f"{self._location.shown!r} has no version {version}",
@@ -299,6 +301,8 @@ class Table(Mutations, Maintenance):
         list[CommitInfo]
             The commits whose log files are there.
         """
+        if limit is not None:
+            check_count(limit, "the limit")
         with mapped(self._location, "reading the history of"):
             times = rising(_log.list_log(self._location).commits)
             versions = list(reversed(times))[:limit]
@@ -398,6 +402,7 @@ class Table(Mutations, Maintenance):
         self, newest: Snapshot, point: int | datetime | str, before_first: int | None = None
     ) -> int:
         """Return the version that a point in the table's history stands for."""
+        check_point(point, "an end of the range")
         if isinstance(point, int):
             return point
         if before_first is not None and 0 in state_of(newest).modified_ms:
@@ -418,6 +423,7 @@ class Table(Mutations, Maintenance):
 
 
 def _moment(timestamp: datetime | str) -> datetime:
+    check_time(timestamp, "the timestamp")
     try:
         moment = datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else timestamp
     except ValueError:
