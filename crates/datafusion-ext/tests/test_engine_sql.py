@@ -133,6 +133,8 @@ def test_information_schema_lists_tables_and_functions(engine: Engine) -> None:
     tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
     assert rows(engine, tables) == [{"table_name": "t"}]
     assert {"sum", "length", "row_number", "generate_series"} <= set(engine.functions())
+    listed = {*engine.functions(), *(routine["name"] for routine in engine.routines())}
+    assert not [name for name in listed if name.startswith("__")]
 
 
 def test_explain_shows_each_stage_and_what_a_run_did(engine: Engine) -> None:

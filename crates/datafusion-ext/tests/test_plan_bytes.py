@@ -35,8 +35,10 @@ def engine_over(folder: Path) -> Engine:
             "max": [{"id": 99}],
         }
     )
+    metadata = {f"key {number}": f"value {number}" for number in range(6)}
+    schema = pa.schema([field.with_metadata(metadata) for field in pq.read_schema(path)], metadata)
     made = Engine({"datafusion.execution.target_partitions": "2"})
-    made.register_delta("t", DeltaScan(str(folder), pq.read_schema(path), files))
+    made.register_delta("t", DeltaScan(str(folder), schema, files))
     return made
 
 

@@ -162,7 +162,9 @@ def test_pinned_versions_are_refused(session: Session, table: Table) -> None:
     [
         ("VALUES (2000000, 'b')", ConstraintError, "2000000"),
         ("SELECT NULL, 'b'", ConstraintError, "column 'id' may not be null"),
-        ("VALUES (NULL, 'b')", ExecutionError, "non-nullable"),
+        ("VALUES (NULL, 'b')", ConstraintError, "column 'id' may not be null"),
+        ("VALUES (1, 'a'), (NULL, 'b')", ConstraintError, "column 'id' may not be null"),
+        ("(name, id) VALUES ('b', NULL)", ConstraintError, "column 'id' may not be null"),
     ],
 )
 def test_violations_keep_their_error(

@@ -71,8 +71,8 @@ use crate::error::{Code, EngineError, Result};
 use crate::functions::{Memory, bounded, extremes};
 use crate::plan::{self, TableHandles};
 use crate::rules::{
-    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, MixedNumbers, NoFloatHeaps, OrderedScans,
-    PlainEquality, SeparateLists, UniqueNamesOnly, YieldingJoins,
+    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, MixedNumbers, NoFloatHeaps, NullableValues,
+    OrderedScans, PlainEquality, SeparateLists, UniqueNamesOnly, YieldingJoins,
 };
 use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
 
@@ -356,13 +356,7 @@ impl Engine {
 
     /// Names of all functions that SQL can call, sorted.
     pub fn functions(&self) -> Vec<String> {
-        let state = self.context.state();
-        let mut names: Vec<String> = state.scalar_functions().keys().cloned().collect();
-        names.extend(state.aggregate_functions().keys().cloned());
-        names.extend(state.window_functions().keys().cloned());
-        names.extend(state.higher_order_functions().keys().cloned());
-        names.extend(state.table_functions().keys().cloned());
-        names.sort();
+        let mut names: Vec<String> = self.routines().into_iter().map(|routine| routine.name).collect();
         names.dedup();
         names
     }
@@ -451,6 +445,7 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(0, Arc::new(DecimalLiterals));
     rules.insert(1, Arc::new(MixedNumbers));
     rules.push(Arc::new(PlainEquality));
+    rules.push(Arc::new(NullableValues));
     rules
 }
 

@@ -7,6 +7,8 @@ use datafusion::execution::SessionState;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::Volatility;
 
+use crate::functions::INTERNAL;
+
 /// One name of a function in one of its places.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Routine {
@@ -19,7 +21,7 @@ pub struct Routine {
     pub built_in: bool,
 }
 
-/// Every function of a session under each of its names, sorted.
+/// Every function of a session that texts are meant to call, under each of its names, sorted.
 pub fn routines(state: &SessionState) -> Vec<Routine> {
     let of = |names: BTreeSet<String>, kind| {
         move |name: &str, volatility: Volatility| Routine {
@@ -58,6 +60,7 @@ pub fn routines(state: &SessionState) -> Vec<Routine> {
         volatility: None,
         built_in: tables.contains(name),
     }));
+    found.retain(|routine| !routine.name.starts_with(INTERNAL));
     found.sort();
     found
 }

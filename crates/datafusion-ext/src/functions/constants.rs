@@ -41,7 +41,7 @@ impl std::hash::Hash for Constant {
 
 impl ScalarUDFImpl for Constant {
     fn name(&self) -> &str {
-        "constant"
+        "__constant"
     }
 
     fn signature(&self) -> &Signature {

@@ -15,6 +15,9 @@ use crate::error::{Code, EngineError};
 /// Results up to this size are not accounted for.
 pub const SMALL: u64 = 1024 * 1024;
 
+/// Starts the names of functions that no text is meant to call.
+pub const INTERNAL: &str = "__";
+
 /// Most bytes of one result where the engine has no limit of memory.
 const MOST_BYTES: u64 = 1024 * 1024 * 1024;
 
@@ -42,7 +45,7 @@ impl Memory {
 
     /// An empty reservation.
     pub fn reservation(&self, function: &str) -> MemoryReservation {
-        MemoryConsumer::new(format!("{function}()")).register(&self.pool)
+        MemoryConsumer::new(format!("{}()", shown(function))).register(&self.pool)
     }
 
     /// Make `reservation` larger, or say what is too large.
@@ -74,9 +77,14 @@ impl Memory {
             Some(limit) => format!("of the {limit} bytes of the engine's memory, too few are left for that"),
             None => format!("without a limit of memory, one result may have {MOST_BYTES}"),
         };
+        let function = shown(function);
         let message = format!("{function} may make up to {bytes} bytes from one batch of rows; {room}");
         EngineError::new(Code::Resources, message).about(function).into()
     }
+}
+
+fn shown(function: &str) -> &str {
+    function.trim_start_matches(INTERNAL)
 }
 
 /// The array, holding on to a reservation for as long as any of its buffers lives.

@@ -10,5 +10,5 @@ mod windows;
 pub use bounded::{Bounded, bounded};
 pub use constants::{LONG_CONSTANT, constant};
 pub use extremes::extremes;
-pub use memory::{Memory, planning};
+pub use memory::{INTERNAL, Memory, planning};
 pub use windows::BoundedWindow;

@@ -13,6 +13,7 @@ pub type Size = fn(&Arguments<'_>) -> u64;
 
 /// The functions that can make much of little, by their own names.
 pub const SIZES: &[(&str, Size)] = &[
+    ("__text_concat", sum),
     ("array_append", sum),
     ("array_concat", sum),
     ("array_distance", twice),
@@ -57,7 +58,6 @@ pub const SIZES: &[(&str, Size)] = &[
     ("rpad", pad),
     ("string_to_array", with_keys),
     ("struct", sum),
-    ("text_concat", sum),
     ("to_char", to_char),
     ("to_hex", sum),
     ("translate", with_characters),

@@ -5,13 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use datafusion::DATAFUSION_VERSION;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter,
 };
+use datafusion_proto::protobuf::PhysicalPlanNode;
 use prost::Message;
 
+use super::canonical::{Keys, add_keys, canonical};
 use super::codec::{Decoder, DeltaCodec};
 use super::encoder::Encoder;
 use crate::checksum::checksum;
@@ -47,9 +51,9 @@ impl Encoded {
         logical: String,
         optimized: String,
     ) -> Result<Self> {
-        let physical = physical_plan_to_bytes_with_proto_converter(plan, &DeltaCodec, &Encoder::default())
+        let physical = physical_bytes(plan)
             .map_err(|error| EngineError { code: Code::PlanBytes, ..EngineError::from(error) })?;
-        Ok(Self { versions: versions(), physical: physical.to_vec(), tables, logical, optimized })
+        Ok(Self { versions: versions(), physical, tables, logical, optimized })
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -96,6 +100,20 @@ impl Encoded {
         let decoded = catch_unwind(AssertUnwindSafe(decode)).map_err(|panic| refused(words(&panic)))?;
         decoded.map_err(|error| EngineError { code: Code::PlanBytes, ..EngineError::from(error) })
     }
+}
+
+fn physical_bytes(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Vec<u8>> {
+    let mut keys = Keys::new();
+    plan.apply(|node| {
+        add_keys(&mut keys, &node.schema());
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let bytes = physical_plan_to_bytes_with_proto_converter(plan, &DeltaCodec, &Encoder::default())?;
+    if keys.is_empty() {
+        return Ok(bytes.to_vec());
+    }
+    let node = PhysicalPlanNode::decode(bytes).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    Ok(canonical(&node, &keys))
 }
 
 fn versions() -> String {

@@ -36,6 +36,7 @@ use datafusion_proto::protobuf::{FileScanExecConf, MaybeFilter, PhysicalExprNode
 use object_store::path::Path;
 use prost::Message;
 
+use super::canonical::{Keys, add_keys, canonical};
 use crate::error::{Code, EngineError};
 use crate::scan::{
     ColumnMapping, DeletionVector, DeltaAdapterFactory, DeltaSource, Storage, WantedRows, footers,
@@ -118,7 +119,10 @@ impl PhysicalExtensionCodec for DeltaCodec {
         let config = scan.and_then(|scan| scan.downcast_ref::<FileScanConfig>());
         let config = config.ok_or_else(|| not_encodable(plan.name()))?;
         let node = ScanNode::encoded(config, self, converter)?;
-        node.encode(buf).map_err(|error| DataFusionError::External(Box::new(error)))
+        let mut keys = Keys::new();
+        add_keys(&mut keys, config.file_source.table_schema().table_schema());
+        buf.extend(canonical(&node, &keys));
+        Ok(())
     }
 
     fn try_encode_udf(&self, function: &ScalarUDF, buf: &mut Vec<u8>) -> DataFusionResult<()> {

@@ -1,6 +1,7 @@
 //! Plans as bytes: logical plans of other contexts, and physical plans for engines in other processes.
 
 mod bytes;
+mod canonical;
 mod codec;
 mod encoder;
 mod neighbours;

@@ -30,7 +30,7 @@ pub fn opener(open: Py<PyAny>) -> Opener {
 pub fn writer(write: Py<PyAny>) -> Writer {
     Arc::new(move |reader, overwrite| {
         Python::attach(|py| {
-            let rows = PyRows { reader: Mutex::new(Some(reader)) };
+            let rows = PyRows(Rows::Streamed(Mutex::new(Some(reader))));
             let written = write.bind(py).call1((rows, overwrite));
             written.map(drop).map_err(|raised| from_python(py, raised))
         })
@@ -41,7 +41,7 @@ pub fn writer(write: Py<PyAny>) -> Writer {
 pub fn call(function: Py<PyAny>) -> Call {
     Arc::new(move |rows| {
         Python::attach(|py| {
-            let returned = function.bind(py).call1((PyBatch { rows },));
+            let returned = function.bind(py).call1((PyRows(Rows::InMemory(rows)),));
             let column = returned.and_then(|returned| import_stream(&returned));
             let column = column.map_err(|raised| from_python(py, raised))?;
             py.detach(|| one_column(column))
@@ -96,10 +96,14 @@ fn made_table(made: &Bound<'_, PyAny>) -> PyResult<Made> {
     }
 }
 
-/// Rows for a function of the caller; they are read once.
+/// Rows for a function of the caller.
 #[pyclass(name = "Rows", module = "datafusion_ext", frozen)]
-struct PyRows {
-    reader: Mutex<Option<ForeignReader>>,
+struct PyRows(Rows);
+
+enum Rows {
+    /// They are read once.
+    Streamed(Mutex<Option<ForeignReader>>),
+    InMemory(RecordBatch),
 }
 
 #[pymethods]
@@ -112,28 +116,12 @@ impl PyRows {
     ) -> PyResult<Bound<'py, PyCapsule>> {
         // The interface lets a producer ignore the request: the consumer then casts for itself.
         drop(requested_schema);
-        match self.reader.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(reader) => export_reader(py, reader),
-            None => Err(PyValueError::new_err("These rows have been read")),
+        match &self.0 {
+            Rows::InMemory(batch) => export_batch(py, batch.clone()),
+            Rows::Streamed(reader) => match reader.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(reader) => export_reader(py, reader),
+                None => Err(PyValueError::new_err("These rows have been read")),
+            },
         }
-    }
-}
-
-/// Rows in memory for a function of the caller.
-#[pyclass(name = "Batch", module = "datafusion_ext", frozen)]
-struct PyBatch {
-    rows: RecordBatch,
-}
-
-#[pymethods]
-impl PyBatch {
-    #[pyo3(signature = (requested_schema = None))]
-    fn __arrow_c_stream__<'py>(
-        &self,
-        py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyCapsule>> {
-        drop(requested_schema);
-        export_batch(py, self.rows.clone())
     }
 }

@@ -113,7 +113,7 @@ fn operator(types: &[DataType]) -> (PhysicalBinary, Schema) {
 
 impl ScalarUDFImpl for TextConcat {
     fn name(&self) -> &str {
-        "text_concat"
+        "__text_concat"
     }
 
     fn signature(&self) -> &Signature {

@@ -26,7 +26,7 @@ const FIRST_OFFSET: u64 = 1;
 /// Deleted rows up to which the selection that they leave is kept for the next query.
 const MOST_ROWS_KEPT: u64 = 1 << 16;
 /// How much larger than the vector its bits may be to be kept for the next query.
-const MOST_BITS_KEPT: u64 = 4;
+const MOST_BITS_KEPT: u64 = 8;
 const UUID_CHARACTERS: usize = 20;
 const ALPHABET: &[u8; 85] =
     b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";

@@ -7,12 +7,12 @@
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::array::{AsArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::buffer::{BooleanBuffer, Buffer};
-use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{DataType, Int64Type, Schema};
 use datafusion::arrow::util::bit_util;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::internal_err;
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess};
 use datafusion::datasource::physical_plan::{
     FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
@@ -32,6 +32,7 @@ use futures::stream::BoxStream;
 use object_store::ObjectStore;
 use roaring::RoaringTreemap;
 
+use super::compact::compacted;
 use super::deletion::damaged;
 use super::mapping::ColumnMapping;
 use crate::error;
@@ -89,28 +90,27 @@ impl LiveRows {
         ParquetAccessPlan::new(groups.collect())
     }
 
-    /// The rows that are left of a batch whose last column has their positions in the file, ascending.
-    fn of_batch(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let Some((positions, columns)) = batch.columns().split_last() else {
-            return Ok(batch.clone());
+    /// The rows that are left of a batch whose last column has their positions in the file.
+    fn of_batch(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        let (schema, mut columns, rows) = batch.into_parts();
+        let Some(positions) = columns.pop() else {
+            return internal_err!("A batch has no positions");
         };
-        let schema = Arc::new(batch.schema().project(&(0..columns.len()).collect::<Vec<_>>())?);
-        let options = datafusion::arrow::array::RecordBatchOptions::new();
-        let options = options.with_row_count(Some(batch.num_rows()));
-        let batch = RecordBatch::try_new_with_options(schema, columns.to_vec(), &options)?;
+        let schema = Arc::new(schema.project(&(0..columns.len()).collect::<Vec<_>>())?);
         let live = self.at(positions.as_primitive::<Int64Type>().values());
-        Ok(match live.count_set_bits() == live.len() {
-            true => batch,
-            false => filter_record_batch(&batch, &BooleanArray::new(live, None))?,
-        })
+        let left = live.count_set_bits();
+        let columns = if left == rows { columns } else { compacted(columns, live)? };
+        let options = RecordBatchOptions::new().with_row_count(Some(left));
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
     }
 
     fn at(&self, positions: &[i64]) -> BooleanBuffer {
         let count = positions.len();
-        match (positions.first(), positions.last()) {
-            (Some(first), Some(last)) if last - first == count as i64 - 1 => {
-                self.bits.slice(*first as usize, count)
-            }
+        let first = positions.first().copied().unwrap_or_default();
+        // Row groups may be read in any order, so that all positions have to be looked at.
+        let differences = positions.iter().zip(first..).map(|(found, next)| found ^ next);
+        match differences.fold(0, |any, each| any | each) {
+            0 => self.bits.slice(first as usize, count),
             _ => BooleanBuffer::collect_bool(count, |at| self.bits.value(positions[at] as usize)),
         }
     }
@@ -233,7 +233,7 @@ impl Step {
         Box::new(LivePlanner { inner, step: self.clone() })
     }
 
-    fn batch(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    fn batch(&self, batch: RecordBatch) -> Result<RecordBatch> {
         self.reading.projector.project_batch(&self.live.of_batch(batch)?)
     }
 }
@@ -280,7 +280,7 @@ impl Debug for LiveMorsel {
 impl Morsel for LiveMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
         let Self { inner, step } = *self;
-        inner.into_stream().map(move |batch| step.batch(&batch?)).boxed()
+        inner.into_stream().map(move |batch| step.batch(batch?)).boxed()
     }
 }
 
@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn left(live: &LiveRows, positions: &[i64]) -> Vec<i64> {
-        let batch = live.of_batch(&batch(positions)).unwrap();
+        let batch = live.of_batch(batch(positions)).unwrap();
         assert_eq!(batch.num_columns(), 1);
         batch.column(0).as_primitive::<Int64Type>().values().to_vec()
     }
@@ -313,6 +313,7 @@ mod tests {
         assert_eq!(left(&live, &[4, 5, 6]), [40, 50, 60]);
         assert_eq!(left(&live, &[0, 2, 7, 9]), [0, 90]);
         assert_eq!(left(&live, &[2, 3]), [] as [i64; 0]);
+        assert_eq!(left(&live, &[4, 2, 0, 7]), [40, 0]);
         assert_eq!(left(&live, &[]), [] as [i64; 0]);
     }
 

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod aligned;
+mod compact;
 mod conversion;
 mod deletion;
 mod environment;
