@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
 from collections import Counter
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +190,58 @@ def test_a_vector_beyond_its_file_is_an_error(tmp_path: Path) -> None:
     query = engine_over(scan(tmp_path, SCHEMA, [action])).sql("SELECT id FROM t")
     with pytest.raises(pa.ArrowException, match="deletes row 10"):
         pa.table(query)
+
+
+KINDS = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("small", pa.int16()),
+        ("name", pa.string()),
+        ("raw", pa.binary()),
+        ("yes", pa.bool_()),
+        ("price", pa.decimal128(12, 2)),
+        ("day", pa.date32()),
+        ("at", pa.timestamp("us")),
+        ("items", pa.list_(pa.int64())),
+        ("parts", pa.struct([("a", pa.int64()), ("b", pa.string())])),
+    ]
+)
+
+
+def of_every_kind(count: int) -> pa.Table:
+    def row(at: int) -> dict[str, object]:
+        return {
+            "id": at,
+            "small": None if at % 5 == 0 else at % 100,
+            "name": None if at % 7 == 0 else f"a text that is stored apart {at % 13}",
+            "raw": bytes([at % 256]) * 20,
+            "yes": None if at % 11 == 0 else at % 3 == 0,
+            "price": Decimal(at) / 100,
+            "day": date(2020, 1, 1) + timedelta(days=at % 400),
+            "at": datetime(2020, 1, 1) + timedelta(seconds=at),
+            "items": None if at % 4 == 0 else [at, at + 1],
+            "parts": None if at % 9 == 0 else {"a": at, "b": f"b{at}"},
+        }
+
+    return pa.Table.from_pylist([row(at) for at in range(count)], KINDS)
+
+
+@pytest.mark.parametrize("per_cent", [1, 10, 45])
+@pytest.mark.parametrize("batch_size", ["100", "8192"])
+def test_columns_of_every_kind_lose_scattered_rows(tmp_path: Path, per_cent: int, batch_size: str) -> None:
+    rows = of_every_kind(3000)
+    deleted = set(random.Random(per_cent).sample(range(rows.num_rows), 30 * per_cent))
+    described = vector(tmp_path, deleted)
+    options: dict[str, Any] = {"row_group_size": 1300, "data_page_size": 256, "write_page_index": True}
+    file = data_file(tmp_path, "0.parquet", rows, deletion_vector=described, **options)
+    engine = engine_over(scan(tmp_path, KINDS, [file]), 2, datafusion__execution__batch_size=batch_size)
+    model = Engine()
+    model.register_batches("t", left_of(rows, deleted))
+    for query in (
+        "SELECT * FROM t",
+        "SELECT id, parts, items FROM t WHERE yes",
+        "SELECT * FROM t WHERE id BETWEEN 1200 AND 1400",
+        "SELECT id, at FROM t ORDER BY id DESC LIMIT 40",
+        "SELECT count(*) AS n, count(name) AS named, sum(price) AS s, max(raw) AS high FROM t",
+    ):
+        assert bag(rows_of(engine, query)) == bag(rows_of(model, query)), query
