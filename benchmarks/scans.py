@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "look-up of one key": (blooms, look_ups(looked_up)),
     }
     for share in options.deleted:
-        vectors = vector_tables(options.data / f"vectors-{options.rows}-{share}", options.rows, share)
+        vectors = vector_tables(options.data / f"row-groups-{options.rows}-{share}", options.rows, share)
         groups[f"scans, {share:g} % deleted"] = (vectors, SCANS)
     groups["ORDER BY"] = (ordered_tables(options.data / f"ordered-{options.rows}", options.rows), ORDERED)
     tables: list[str] = []
@@ -121,13 +121,16 @@ def bloom_tables(folder: Path, options: argparse.Namespace) -> dict[str, Path]:
         for file in range(options.files):
             keys = sorted(key_of(file, row) for row in range(count))
             rows = rows_of(range(file * count, (file + 1) * count), keys)
-            actions.append(data_file(table, file, rows, bloom_filter_options=bloom))
+            actions.append(data_file(table, file, [rows], bloom_filter_options=bloom))
         write_log(table, COLUMNS, actions)
     return tables
 
 
 def vector_tables(folder: Path, rows: int, share: float) -> dict[str, Path]:
-    """Write rows of which a share, in per cent, is deleted by vectors, and the rows that are left."""
+    """Write rows of which a share, in per cent, is deleted by vectors, and the rows that are left.
+
+    What is left of a row group is a row group, so that filters leave out as much on either side.
+    """
     tables = {"without vectors": folder / "without", "with vectors": folder / "with"}
     for name, table in tables.items():
         if (table / "_delta_log").exists():
@@ -141,11 +144,18 @@ def vector_tables(folder: Path, rows: int, share: float) -> dict[str, Path]:
             deleted = sorted(draw.sample(range(len(ids)), int(len(ids) * share / 100)))
             keys = [f"{each * 7919 % rows:08x}" for each in ids]
             data = rows_of(ids, keys)
+            starts = range(0, len(ids), ROW_GROUP_ROWS)
+            groups = [data.slice(at, ROW_GROUP_ROWS) for at in starts]
             if name == "without vectors":
-                left = sorted(set(range(len(ids))).difference(deleted))
-                actions.append(data_file(table, file, data.take(pa.array(left))))
+                dropped = set(deleted)
+                left = pa.array([at not in dropped for at in range(len(ids))])
+                kept = [
+                    data.slice(at, ROW_GROUP_ROWS).filter(left.slice(at, ROW_GROUP_ROWS)) for at in starts
+                ]
+                actions.append(data_file(table, file, kept))
             else:
-                actions.append(data_file(table, file, data, vector=write_vector(table, deleted)))
+                groups = [data.slice(at, ROW_GROUP_ROWS) for at in starts]
+                actions.append(data_file(table, file, groups, vector=write_vector(table, deleted)))
         write_log(table, COLUMNS, actions, features=["deletionVectors"])
     return tables
 
@@ -179,14 +189,17 @@ def rows_of(ids: range, keys: Sequence[str]) -> pa.Table:
 def data_file(
     table: Path,
     file: int,
-    rows: pa.Table,
+    groups: Sequence[pa.Table],
     *,
     vector: Mapping[str, object] | None = None,
     bloom_filter_options: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Write a data file and describe it."""
+    """Write a data file of so many row groups and describe it."""
     path = table / f"part-{file:05}.parquet"
-    pq.write_table(rows, path, row_group_size=ROW_GROUP_ROWS, bloom_filter_options=bloom_filter_options)
+    rows = pa.concat_tables(groups)
+    with pq.ParquetWriter(path, rows.schema, bloom_filter_options=bloom_filter_options) as writer:
+        for group in groups:
+            writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
     keys, ids = rows["key"].to_pylist(), rows["id"].to_pylist()
     bounds = [{"id": pick(ids), "key": pick(keys)} for pick in (min, max)]
     return add(path.name, size=path.stat().st_size, rows=rows.num_rows, bounds=bounds, vector=vector)
