@@ -13,9 +13,15 @@ use datafusion::error::Result;
 use datafusion::physical_expr::{Distribution, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions,
+};
 
 use crate::scan::{DeltaSource, candidates, in_order, one_file};
+
+/// What operators know of their inputs is found out anew.
+const ANEW: ReplaceChildrenOptions =
+    ReplaceChildrenOptions { children_properties: ChildrenPropertiesMode::Recompute };
 
 /// Has scans of Delta tables declare the order of their files for those who would sort their rows.
 #[derive(Debug)]
@@ -42,7 +48,7 @@ impl PhysicalOptimizerRule for OrderedScans {
             }
             let children = served.into_iter().zip(children);
             let children = children.map(|(served, child)| served.unwrap_or(child)).collect();
-            Ok(Transformed::yes(plan.with_new_children(children)?))
+            Ok(Transformed::yes(plan.replace_children(children, ANEW)?))
         })
         .data()
     }
@@ -69,7 +75,8 @@ impl Wish {
             return Some(Self { order: sort.expr().to_vec(), partly: sort.fetch().is_some() });
         }
         // Rows that are sent to partitions by their values lose their order on the way.
-        if matches!(plan.required_input_distribution().get(input)?, Distribution::HashPartitioned(_)) {
+        let distribution = plan.input_distribution_requirements();
+        if matches!(distribution.child_distribution(input)?, Distribution::KeyPartitioned(_)) {
             return None;
         }
         let required = plan.required_input_ordering().swap_remove(input)?.into_single();
@@ -132,6 +139,6 @@ fn scan_below(input: &Arc<dyn ExecutionPlan>) -> Option<FileScanConfig> {
 fn on_top_of(scan: FileScanConfig, input: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     match input.children().first().copied() {
         None => Ok(DataSourceExec::from_data_source(scan)),
-        Some(child) => Arc::clone(input).with_new_children(vec![on_top_of(scan, child)?]),
+        Some(child) => Arc::clone(input).replace_children(vec![on_top_of(scan, child)?], ANEW),
     }
 }
