@@ -2,16 +2,64 @@
 
 from __future__ import annotations
 
+import operator
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from delta_io import Table
 from delta_io._narrowing import Where
+from delta_io.testing import bag
 from schema_spec import ColumnSpec, TableSpec
 
 COLUMNS = [ColumnSpec("p", "long"), ColumnSpec("id", "long"), ColumnSpec("s", "string")]
+
+
+SIGNS = {"=": operator.eq, "<>": operator.ne, "<": operator.lt, ">=": operator.ge}
+TEXTS = st.none() | st.sampled_from("abcdefgh")
+NUMBERS = st.none() | st.integers(0, 12)
+COMPARISONS = st.tuples(st.just("s"), st.sampled_from(list(SIGNS)), st.sampled_from("abcdefgh")) | st.tuples(
+    st.just("id"), st.sampled_from(list(SIGNS)), st.integers(0, 50)
+)
+
+
+def holds(row, comparison) -> bool:
+    column, sign, value = comparison
+    return row[column] is not None and SIGNS[sign](row[column], value)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    files=st.lists(st.lists(st.tuples(NUMBERS, TEXTS), min_size=1, max_size=3), min_size=2, max_size=4),
+    comparisons=st.lists(COMPARISONS, min_size=1, max_size=3),
+    word=st.sampled_from(["AND", "OR"]),
+    deletes=st.booleans(),
+)
+def test_just_the_rows_of_the_predicate_are_taken(files, comparisons, word, deletes):
+    with tempfile.TemporaryDirectory() as folder:
+        table = Table.create(Path(folder) / "t", TableSpec("t", COLUMNS))
+        rows = []
+        for number, each in enumerate(files):
+            # Neighbouring files overlap a little.
+            new = [
+                {"p": number, "id": None if offset is None else number * 10 + offset, "s": text}
+                for offset, text in each
+            ]
+            table.write(pa.Table.from_pylist(new, table.snapshot().schema))
+            rows += new
+        shown = [f"{name} {sign} {value!r}" for name, sign, value in comparisons]
+        whether = all if word == "AND" else any
+        taken = [row for row in rows if whether(holds(row, each) for each in comparisons)]
+        left = [row for row in rows if row not in taken]
+        predicate = f" {word} ".join(shown)
+        done = table.delete(predicate) if deletes else table.update({"p": "-1"}, predicate)
+        assert done.rows == len(taken)
+        expected = left if deletes else left + [{**row, "p": -1} for row in taken]
+        assert bag(table.snapshot().to_reader().read_all().to_pylist()) == bag(expected)
 
 
 def made(folder: Path, *, partition_by=(), nulls=False) -> Table:
