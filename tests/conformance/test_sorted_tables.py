@@ -71,6 +71,16 @@ def test_appends_are_merged_and_not_sorted(tmp_path: Path, partitions: int) -> N
     check(table, partitions, ids, sorted_by_engine=False)
 
 
+def test_a_limit_above_a_filter_leaves_files_to_their_partitions(tmp_path: Path) -> None:
+    table = Table.create(tmp_path / "t", SPEC, policy=POLICY)
+    for start in range(8):
+        table.write(rows(range(start, 160, 8)))
+    with opened(table, 2) as session:
+        for _ in range(30):
+            found = session.sql("SELECT id FROM t WHERE id % 2 = 1 ORDER BY id LIMIT 7").to_arrow()
+            assert found["id"].to_pylist() == [1, 3, 5, 7, 9, 11, 13]
+
+
 def test_checkpoints_old_versions_and_restores(tmp_path: Path) -> None:
     table, ids = appended(tmp_path)
     table.checkpoint()

@@ -213,7 +213,10 @@ fn clean_message(error: &DataFusionError) -> String {
     // A call that fits no signature is first reported as a defect of DataFusion, then as what it is.
     match message.find("No function matches the given name and argument types") {
         Some(start) => message[start..].to_string(),
-        None => message.to_string(),
+        // The rest asks to tell DataFusion of it.
+        None => {
+            message.split("This issue was likely caused by").next().unwrap_or_default().trim_end().to_string()
+        }
     }
 }
 

@@ -71,8 +71,8 @@ use crate::error::{Code, EngineError, Result};
 use crate::functions::{Memory, bounded, extremes};
 use crate::plan::{self, TableHandles};
 use crate::rules::{
-    BoundedCalls, BoundedConstants, DecimalLiterals, LogAnswers, MixedNumbers, NoFloatHeaps, NullableValues,
-    OrderedScans, PlainEquality, SeparateLists, UniqueNamesOnly, YieldingJoins,
+    BoundedCalls, BoundedConstants, DecimalLiterals, KeptOrder, LogAnswers, MixedNumbers, NoFloatHeaps,
+    NullableValues, OrderedScans, PlainEquality, SeparateLists, UniqueNamesOnly, YieldingJoins,
 };
 use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
 
@@ -463,6 +463,7 @@ fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let sorting = EnsureRequirements::new();
     let before = rules.iter().position(|rule| rule.name() == sorting.name()).unwrap_or(rules.len());
     rules.insert(before, Arc::new(OrderedScans));
+    rules.push(Arc::new(KeptOrder));
     rules.push(Arc::new(NoFloatHeaps));
     rules.push(Arc::new(YieldingJoins));
     rules

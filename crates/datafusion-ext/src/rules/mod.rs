@@ -22,6 +22,6 @@ pub use lists::SeparateLists;
 pub use log_answers::LogAnswers;
 pub use mixed_numbers::MixedNumbers;
 pub use nullable_values::NullableValues;
-pub use ordered_scans::OrderedScans;
+pub use ordered_scans::{KeptOrder, OrderedScans};
 pub use unique_names::UniqueNamesOnly;
 pub use yielding::YieldingJoins;

@@ -62,6 +62,39 @@ impl PhysicalOptimizerRule for OrderedScans {
     }
 }
 
+/// Has scans that declare an order keep it, which DataFusion 55.2 lets go when it puts a limit above them: a
+/// partition that is done would take over files of another.
+#[derive(Debug)]
+pub struct KeptOrder;
+
+impl PhysicalOptimizerRule for KeptOrder {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|plan| {
+            let scan = plan.downcast_ref::<DataSourceExec>().map(|scan| scan.data_source());
+            let declares = scan
+                .and_then(|source| source.downcast_ref::<FileScanConfig>())
+                .is_some_and(|scan| !scan.output_ordering.is_empty() && !scan.preserve_order);
+            Ok(match declares.then(|| plan.with_preserve_order(true)).flatten() {
+                Some(kept) => Transformed::yes(kept),
+                None => Transformed::no(plan),
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "KeptOrder"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
 /// The order that an operator wants the rows of an input in.
 struct Wish {
     order: Vec<PhysicalSortExpr>,
