@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -132,6 +133,20 @@ def test_removals_spelled_otherwise_are_understood_and_nothing_is_rewritten(tmp_
     assert content(table) == EVERY_ROW
     with pytest.raises(UnsupportedError, match="several ways"):
         REWRITING[rewrite](table)
+    assert content(table) == EVERY_ROW
+
+
+@pytest.mark.parametrize("unknown_files", [False, True])
+def test_files_are_vacuumed_once_and_not_under_an_older_name(tmp_path, unknown_files):
+    now = {"retention": timedelta(0), "allow_short_retention": True, "unknown_files": unknown_files}
+    folder = tmp_path / "t"
+    table = table_of(folder, "a b.parquet", "é.parquet")
+    commit(folder, 1, remove("a b.parquet"), add("a%20b.parquet", stats={"numRecords": 2}, dataChange=False))
+    assert Table(table.uri).vacuum(**now, dry_run=False).paths == ()
+    assert content(table) == EVERY_ROW + EVERY_ROW
+    commit(folder, 2, remove("a%20b.parquet"))
+    removal = Table(table.uri).vacuum(**now, dry_run=False)
+    assert (removal.paths, removal.bytes > 0) == (("a b.parquet",), True)
     assert content(table) == EVERY_ROW
 
 

@@ -346,3 +346,26 @@ def test_stores_without_conditional_puts_are_refused(server, s3, monkeypatch):
                 change()
         monkeypatch.delenv(name)
     assert table.snapshot().version == 1
+
+
+def test_options_left_out_come_from_the_environment(s3, monkeypatch):
+    for name, value in s3[1].items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    table = made((s3[0], {"connect_timeout": "3s", "retry_timeout": "1m 5s", "max_retries": "1"}))
+    assert table.enable("deletionVectors").version == 2
+    assert content(clone_table(table.snapshot(), f"{s3[0]}/clone", shallow=True)) == bag(DATA)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"region": "us-east-1", "access_key_id": "someone", "secret_access_key": "secret"},
+        {"aws_bucket": "other", "bucket_name": "another"},
+        {"of_another_tool": "x", "AWS_S3_ALLOW_UNSAFE_RENAME": "true", "backoff_config.base": "2"},
+    ],
+)
+def test_options_that_are_given_twice_or_mean_nothing_here(s3, more):
+    table = made((s3[0], s3[1] | more))
+    assert table.enable("deletionVectors").version == 2
+    assert content(Table(table.uri, storage_options=s3[1])) == bag(DATA)

@@ -55,7 +55,7 @@ def vacuum(
         live = _named(location, rows_of(state_of(snapshot).files)) | _recent_vectors(
             location, snapshot, retention
         )
-        old = [path for path in found if path not in live]
+        old = [path for path in dict.fromkeys(found) if path not in live]
         needed = _needed(location, snapshot, reached(consumers)) if consumers else frozenset()
     paths = [path for path in old if path not in needed]
     return _remove(location, paths, len(old) - len(paths), dry_run=dry_run)

@@ -48,6 +48,13 @@ _OF_CLIENTS: Final = frozenset(
         "user_agent",
     ]
 )
+_ALIASES: Final = {
+    "access_key": "account_key",
+    "endpoint_url": "endpoint",
+    "master_key": "account_key",
+    "session_token": "token",
+}
+_OF_PLACES: Final = frozenset(["bucket", "bucket_name", "container_name"])
 _AT_ONCE: Final = 16
 _UNKNOWN: Final = re.compile(r"Configuration key: '([^']+)'")
 _SPAN: Final = re.compile(r"(\d+)\s*(ns|us|ms|s|sec|m|min|h|hr)?")
@@ -137,8 +144,8 @@ def _open(location: Location, root: str | None = None) -> ObjectStore:
     client = {"allow_http": "true"} if location.uri.startswith("gs://") else {}
     client |= {key: text for name, text in _settings(location).items() if (key := _bare(name)) in _OF_CLIENTS}
     given = {name.lower(): text for name, text in location.options.items()}
-    config = {name: text for name, text in given.items() if _bare(name) not in _OF_CLIENTS}
-    retry = _retrying(config)
+    config = _of_store(given)
+    retry = _retrying(given)
     while True:
         try:
             how: dict[str, Any] = {"config": config, "client_options": client, "retry_config": retry}
@@ -149,9 +156,19 @@ def _open(location: Location, root: str | None = None) -> ObjectStore:
                 raise
 
 
+def _of_store(options: dict[str, str]) -> dict[str, str]:
+    """Return the options of the store itself, each under one of its names; the place says which bucket."""
+    named: dict[str, str] = {}
+    for name in sorted(options, key=lambda name: name.startswith(_OF_STORES)):  # whole names last: they hold
+        bare = _bare(name)
+        named[_ALIASES.get(bare, bare)] = name
+    return {name: options[name] for bare, name in named.items() if bare not in {*_OF_CLIENTS, *_OF_PLACES}}
+
+
 def _bare(name: str) -> str:
     name = name.lower()
-    return next((name.removeprefix(each) for each in _OF_STORES if name.startswith(each)), name)
+    bare = next((name.removeprefix(each) for each in _OF_STORES if name.startswith(each)), name)
+    return bare.removeprefix("storage_")
 
 
 def _retrying(options: dict[str, str]) -> dict[str, Any]:
