@@ -250,3 +250,35 @@ def test_artifacts_are_kept_in_a_delta_table(tmp_path: Path):
     assert physical["query_text"] == "SELECT * FROM t WHERE word = $w"
     assert physical["nodes"][0]["metrics"]["output_rows"] == 1
     assert SECRET not in str(kept)
+
+
+def test_information_schema_tells_how_each_name_was_resolved(orders: Session) -> None:
+    orders.register("numbers", pa.table({"n": [1, 2]}))
+    orders.register("few", "SELECT n FROM numbers LIMIT 1")
+    told = {row["table_name"]: row for row in rows(orders, "SELECT * FROM information_schema.datasets")}
+    assert (told["numbers"]["kind"], told["few"]["kind"]) == ("arrow", "view")
+    for row in told.values():
+        parts = (row[each] for each in ("table_catalog", "table_schema", "table_name"))
+        found = orders.resolution(".".join(f'"{part}"' for part in parts))
+        shared = ("kind", "provider", "pinned", "uri", "version", "table_id", "files", "rows", "query")
+        assert {each: row[each] for each in shared} == {each: getattr(found, each) for each in shared}
+        assert tuple(row["depends"]) == found.depends
+    listed = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'information_schema'"
+    assert "datasets" in {row["table_name"] for row in rows(orders, listed)}
+    assert "datasets" in {each.name for each in orders.artifacts.catalog()}
+
+
+@pytest.mark.parametrize(
+    ("function", "cache"),
+    [
+        ("metadata_cache", "file_metadata"),
+        ("statistics_cache", "file_statistics"),
+        ("list_files_cache", "list_files"),
+    ],
+)
+def test_each_cache_has_a_function(orders: Session, function: str, cache: str) -> None:
+    assert rows(orders, f"SELECT * FROM {function}()") == rows(
+        orders, f"SELECT * FROM session_caches() WHERE cache = '{cache}'"
+    )
+    with pytest.raises(ParameterError):
+        orders.sql(f"SELECT * FROM {function}('x')")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 import pyarrow as pa
 
 from datafusion_ext import Engine
-from df_runtime._caches import CACHES_FUNCTION
+from df_runtime._caches import CACHE_FUNCTIONS
 from df_runtime._references import FUNCTIONS_OF_TABLES
 from df_runtime.errors import FunctionError, PolicyError
 
@@ -119,7 +119,7 @@ class PythonFunctions:
                 f"{name!r} is no name for a function: use lower-case letters, digits and `_`."
             )
         known = name in engine.functions() and name not in self._registry.python_functions
-        if known or name in {*FUNCTIONS_OF_TABLES, CACHES_FUNCTION}:
+        if known or name in FUNCTIONS_OF_TABLES | CACHE_FUNCTIONS:
             raise FunctionError(f"{name!r} is a function of the engine already; choose another name.")
 
 

@@ -15,6 +15,7 @@ from df_runtime._names import TableName
 from df_runtime._references import Text
 from df_runtime._resolve import Dataset, DeltaDataset
 from df_runtime._sanitise import place
+from df_runtime.datasets import AdaptedColumn
 from schema_spec import ColumnSpec, TableSpec, constraint_sql
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ def described(
             data = pa.Table.from_pylist(found, schema=pa.schema(schema))
             added.append(_place(catalog, name))
             engine.register_batches(added[-1], data)
+        if text.mentions(_DATASETS):
+            added.append(_place(catalog, _DATASETS))
+            engine.register_batches(added[-1], _resolutions(datasets))
         if text.mentions(_FUNCTION_TIERS) or text.mentions("routines"):
             added.append(_place(catalog, _FUNCTION_TIERS))
             engine.register_batches(added[-1], _function_tiers(engine, python_functions))
@@ -99,10 +103,43 @@ def described(
 
 def table_names() -> tuple[str, ...]:
     """Tables of `information_schema`: the engine's own, and these."""
-    return tuple(sorted({*_OWN, *_TABLES, _FUNCTION_TIERS}))
+    return tuple(sorted({*_OWN, *_TABLES, _FUNCTION_TIERS, _DATASETS}))
 
 
 _OWN: Final = ("tables", "columns", "views", "schemata", "routines", "parameters", "df_settings")
+
+
+_DATASETS: Final = "datasets"
+_DATASET_FIELDS: Final = [
+    *((name, pa.string()) for name in (*_TABLE, "kind", "provider")),
+    ("pinned", pa.bool_()),
+    ("uri", pa.string()),
+    ("version", pa.int64()),
+    ("timestamp", pa.timestamp("us", "UTC")),
+    ("table_id", pa.string()),
+    ("schema_identity_hash", pa.string()),
+    ("files", pa.int64()),
+    ("rows", pa.int64()),
+    ("bytes", pa.int64()),
+    ("query", pa.string()),
+    ("depends", pa.list_(pa.string())),
+    ("scan_identity_hash", pa.string()),
+    ("features", pa.list_(pa.string())),
+    ("environment", pa.string()),
+    ("evolution", pa.string()),
+    ("adapted", pa.list_(pa.struct([(each, pa.string()) for each in AdaptedColumn.__struct_fields__]))),
+]
+
+
+def _resolutions(datasets: Mapping[TableName, Dataset]) -> pa.Table:
+    """Write down how each name was resolved: what `Session.resolution` returns."""
+    rows: list[dict[str, Any]] = []
+    for name, dataset in sorted(datasets.items(), key=lambda item: item[0]):
+        told = msgspec.structs.asdict(dataset.resolution(name.quoted()))
+        told["uri"] = None if told["uri"] is None else place(told["uri"])
+        told["adapted"] = [msgspec.structs.asdict(each) for each in told["adapted"]]
+        rows.append({**dict(zip(_TABLE, name, strict=True)), **told})
+    return pa.Table.from_pylist(rows, schema=pa.schema(_DATASET_FIELDS))
 
 
 def _function_tiers(engine: Engine, python_functions: AbstractSet[str]) -> pa.Table:
@@ -130,9 +167,8 @@ def _place(catalog: str, name: str) -> str:
 
 def _tables_view(catalog: str) -> str:
     literal = "'" + catalog.replace("'", "''") + "'"
-    own = ", ".join(
-        f"({literal}, 'information_schema', '{name}', 'VIEW')" for name in sorted((*_TABLES, _FUNCTION_TIERS))
-    )
+    ours = sorted((*_TABLES, _FUNCTION_TIERS, _DATASETS))
+    own = ", ".join(f"({literal}, 'information_schema', '{name}', 'VIEW')" for name in ours)
     return (
         "SELECT table_catalog, table_schema, table_name, table_type FROM information_schema.tables "
         f"UNION ALL SELECT column1, column2, column3, column4 FROM (VALUES {own})"
@@ -262,4 +298,4 @@ _TABLES: Final[Mapping[str, tuple[list[pa.Field[Any]], Callable[[_Named, TableSp
         _table_contracts,
     ),
 }
-TABLES: Final = (*_OWN, _FUNCTION_TIERS, *_TABLES)
+TABLES: Final = (*_OWN, _FUNCTION_TIERS, *_TABLES, _DATASETS)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from datafusion_ext import DATAFUSION_VERSION, Engine, Query
 from datafusion_ext import __version__ as _extension_version
-from df_runtime._caches import CACHES_FUNCTION
+from df_runtime._caches import CACHE_FUNCTIONS
 from df_runtime._lexer import canonical
 from df_runtime._names import TableName
 from df_runtime._references import Text
@@ -23,7 +23,7 @@ from df_runtime.profile import RuntimeProfile
 _VERSIONS = (("datafusion", DATAFUSION_VERSION), ("datafusion-ext", _extension_version))
 # The planner replaces these functions by the time at which it runs, and these tables show one session.
 _OF_ITS_MOMENT = (
-    CACHES_FUNCTION,
+    *sorted(CACHE_FUNCTIONS),
     "current_date",
     "current_time",
     "current_timestamp",

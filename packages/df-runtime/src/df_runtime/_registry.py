@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from datafusion_ext import Engine, EngineError
 from delta_io import DeltaIoError, ScanConfig, Snapshot, StorageOptions, Table
-from df_runtime._caches import CACHES_FUNCTION
+from df_runtime._caches import CACHE_FUNCTIONS
 from df_runtime._catalogs import Catalog
 from df_runtime._definitions import Definition, read_definition, view_query
 from df_runtime._diagnosis import Names, diagnose, unknown_table
@@ -62,7 +62,7 @@ class Registry:
         self._found: set[TableName] = set()
         self._tickets = itertools.count(1)
         self._lock = threading.RLock()
-        self.python_functions = {*FUNCTIONS_OF_TABLES, CACHES_FUNCTION}
+        self.python_functions = {*FUNCTIONS_OF_TABLES, *CACHE_FUNCTIONS}
         self._rules = Rules(profile.features, profile.evolution)
         self.gate = Gate(engine, profile, self.diagnosed)
 
