@@ -354,3 +354,25 @@ def test_required_fields_below_a_null_struct_are_null(session, tmp_path, query, 
     found = session.sql(query).to_arrow()
 
     assert sorted(zip(*found.to_pydict().values(), strict=True), key=repr) == sorted(expected, key=repr)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("nullif(s, s)['x']", [None, None, None]),
+        ("(CASE WHEN k > 1 THEN s END)['x']", [None, 2, 3]),
+        ("coalesce(CASE WHEN k = 1 THEN s END, nullif(s, s))['x']", [1, None, None]),
+        ("(CASE k WHEN 2 THEN [s] END)[1]['x']", [None, 2, None]),
+        ("(CASE WHEN k = 3 THEN {'in': s} END)['in']['x']", [None, None, 3]),
+        ("nullif(s, s)['x'] IS NULL", [True, True, True]),
+    ],
+)
+def test_fields_of_a_struct_that_was_made_null_are_null(session, value, expected):
+    structs = pa.array([{"x": 1}, {"x": 2}, {"x": 3}], pa.struct([("x", pa.int64())]))
+    session.register("t", pa.table({"k": [1, 2, 3], "s": structs}))
+    beside = "SELECT k, s, nullif(s, s) AS n FROM t"
+    for query in (
+        f"SELECT {value} AS v FROM t ORDER BY k",
+        f"SELECT {value.replace('nullif(s, s)', 'n')} AS v FROM ({beside}) ORDER BY k",
+    ):
+        assert session.sql(query).to_arrow()["v"].to_pylist() == expected

@@ -72,7 +72,7 @@ use crate::functions::{Memory, bounded, extremes};
 use crate::plan::{self, TableHandles};
 use crate::rules::{
     BoundedCalls, BoundedConstants, DecimalLiterals, KeptOrder, LogAnswers, MixedNumbers, NoFloatHeaps,
-    NullableValues, OrderedScans, PlainEquality, SeparateLists, UniqueNamesOnly, YieldingJoins,
+    NullFields, NullableValues, OrderedScans, PlainEquality, SeparateLists, UniqueNamesOnly, YieldingJoins,
 };
 use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
 
@@ -115,7 +115,8 @@ impl Engine {
         let memory = Memory::new(Arc::clone(&runtime.memory_pool), limits.memory_bytes);
         let calls = BoundedCalls::new(memory.clone());
         let constants = BoundedConstants::new(memory.clone());
-        let own = [calls.concat(), constants.function()];
+        let null_fields = NullFields::default();
+        let own = [calls.concat(), constants.function(), null_fields.function()];
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
@@ -123,6 +124,7 @@ impl Engine {
             .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rules(planning_rules())
             .with_optimizer_rules(logical_rules(constants))
+            .with_analyzer_rule(Arc::new(null_fields))
             .with_analyzer_rule(Arc::new(calls))
             .build();
         let context = SessionContext::new_with_state(state);

@@ -47,7 +47,8 @@ pub fn hides_values(data_type: &DataType) -> bool {
     }
 }
 
-fn has_struct(data_type: &DataType) -> bool {
+/// Whether there is a struct in values of a type.
+pub fn has_struct(data_type: &DataType) -> bool {
     match data_type {
         DataType::Struct(_) => true,
         DataType::List(field) | DataType::LargeList(field) | DataType::Map(field, _) => {
