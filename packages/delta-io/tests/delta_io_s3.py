@@ -70,11 +70,15 @@ class _Failing:
         self._faults: list[dict[str, Any]] = []
         self._failed = 0
         self._lock = threading.Lock()
+        self._puts = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         if environ["PATH_INFO"] == _FAULTS:
             return self._controlled(environ, start_response)
         fault = self._fault(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        if fault is None and environ.get("HTTP_IF_NONE_MATCH") == "*":
+            with self._puts:  # moto looks whether an object is there, and then puts it
+                return [b"".join(self._application(environ, start_response))]
         if fault is None:
             return self._application(environ, start_response)
         if fault.get("landed"):
