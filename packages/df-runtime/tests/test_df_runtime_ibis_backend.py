@@ -428,19 +428,6 @@ def test_tables_of_another_backend_are_refused(session):
     theirs.disconnect()
 
 
-@pytest.mark.parametrize("how", ["python", "pyarrow", "pandas"])
-def test_python_functions_are_refused(con, session, how):
-    @getattr(ibis.udf.scalar, how)
-    def twice(x: int) -> int:
-        return x * 2
-
-    expr = con.table("orders").mutate(n=twice(ibis._.id))
-    with pytest.raises(com.UnsupportedOperationError, match="twice is a Python function"):
-        expr.execute()
-    with pytest.raises(ExpressionError, match="twice is a Python function"):
-        session.ibis(expr)
-
-
 def test_functions_of_the_engine_have_names(con):
     @ibis.udf.scalar.builtin
     def gcd(a: int, b: int) -> int: ...

@@ -11,6 +11,7 @@ import pyarrow as pa
 from datafusion_ext import Engine
 from df_runtime._caches import CACHE_FUNCTIONS
 from df_runtime._references import FUNCTIONS_OF_TABLES
+from df_runtime.catalog import Tier
 from df_runtime.errors import FunctionError, PolicyError
 
 if TYPE_CHECKING:
@@ -89,11 +90,26 @@ class PythonFunctions:
         ...     session.sql("SELECT initials('Ada') AS i").to_arrow().to_pylist()
         [{'i': 'A'}]
         """
+        self._add_function(
+            name, function, kind=kind, arguments=arguments, returns=returns, volatility=volatility
+        )
+
+    def _add_function(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        kind: FunctionKind,
+        arguments: Mapping[str, pa.DataType] | None,
+        returns: pa.DataType | None,
+        volatility: Volatility,
+        tier: Tier = "python",
+    ) -> None:
         engine = self._opened()
         if not self._profile.functions.python:
             raise PolicyError(
-                "The profile does not allow Python functions in SQL. Open the session with "
-                "`functions=FunctionPolicy(python=True)`, or use a function of the engine."
+                f"{name} is a Python function, and the profile does not allow these in SQL. Open the session "
+                "with `functions=FunctionPolicy(python=True)`, or use a function of the engine."
             )
         self._check_name(engine, name)
         if kind == "table":
@@ -109,8 +125,11 @@ class PythonFunctions:
                 returns=pa.schema([pa.field("value", returns)]),
                 volatility=volatility,
             )
-        self._registry.python_functions.add(name)
-        # No identity of a plan describes what a Python function does.
+        self._added(name, tier)
+
+    def _added(self, name: str, tier: Tier) -> None:
+        self._registry.tiers[name] = tier
+        # No identity of a plan describes what a function of the session does.
         self._planner.forget_environment()
 
     def _check_name(self, engine: Engine, name: str) -> None:
@@ -118,9 +137,31 @@ class PythonFunctions:
             raise FunctionError(
                 f"{name!r} is no name for a function: use lower-case letters, digits and `_`."
             )
-        known = name in engine.functions() and name not in self._registry.python_functions
+        known = name in engine.functions() and name not in self._registry.tiers
         if known or name in FUNCTIONS_OF_TABLES | CACHE_FUNCTIONS:
             raise FunctionError(f"{name!r} is a function of the engine already; choose another name.")
+
+
+def add_ibis_function(
+    functions: PythonFunctions,
+    name: str,
+    function: Callable[..., Any],
+    *,
+    arguments: Mapping[str, pa.DataType],
+    returns: pa.DataType,
+    volatility: Volatility,
+) -> None:
+    """Register a Python function that an expression brought along, once."""
+    if name not in functions._registry.tiers:
+        functions._add_function(
+            name,
+            function,
+            kind="scalar",
+            arguments=arguments,
+            returns=returns,
+            volatility=volatility,
+            tier="ibis",
+        )
 
 
 def _caller(

@@ -19,6 +19,8 @@ from ibis.backends.sql.compilers.datafusion import DataFusionCompiler
 from ibis.backends.sql.dialects import DataFusion
 from ibis.common.temporal import IntervalUnit
 
+from df_runtime._ibis_functions import is_builtin, sql_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -90,6 +92,11 @@ class EngineCompiler(DataFusionCompiler):
     def _agg(self) -> Any:
         # A descriptor in the base class, whose functions come from `__getattr__`.
         return self.agg
+
+    def visit_ScalarUDF(self, op: Any, **arguments: Any) -> Any:
+        """Call a function of the engine, or one of Python that goes with the expression."""
+        name = op.__func_name__ if is_builtin(op) else sql_name(op)
+        return self.f.anon[name](*arguments.values())
 
     def visit_InMemoryTable(self, op: Any, *, name: str, schema: Any, data: Any) -> Any:
         """Read memory tables from the schema that is theirs."""

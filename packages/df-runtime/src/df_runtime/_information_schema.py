@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ from df_runtime._names import TableName
 from df_runtime._references import Text
 from df_runtime._resolve import Dataset, DeltaDataset
 from df_runtime._sanitise import place
+from df_runtime.catalog import Tier
 from df_runtime.datasets import AdaptedColumn
 from schema_spec import ColumnSpec, TableSpec, constraint_sql
 
@@ -62,7 +62,7 @@ def described(
     query: str,
     datasets: Mapping[TableName, Dataset],
     catalog: str,
-    python_functions: AbstractSet[str] = frozenset(),
+    tiers: Mapping[str, Tier],
 ) -> Generator[None]:
     """Have the tables in the engine that the query names, while it is planned.
 
@@ -85,7 +85,7 @@ def described(
             engine.register_batches(added[-1], _resolutions(datasets))
         if text.mentions(_FUNCTION_TIERS) or text.mentions("routines"):
             added.append(_place(catalog, _FUNCTION_TIERS))
-            engine.register_batches(added[-1], _function_tiers(engine, python_functions))
+            engine.register_batches(added[-1], _function_tiers(engine, tiers))
         if text.mentions("routines"):
             engine.register_view(_place(catalog, "routines"), _ROUTINES)
             added.append(_place(catalog, "routines"))
@@ -142,23 +142,17 @@ def _resolutions(datasets: Mapping[TableName, Dataset]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(_DATASET_FIELDS))
 
 
-def _function_tiers(engine: Engine, python_functions: AbstractSet[str]) -> pa.Table:
+def _function_tiers(engine: Engine, tiers: Mapping[str, Tier]) -> pa.Table:
     rows = [
         {
             "routine_name": each["name"],
             "function_type": each["kind"].upper(),
             "volatility": each["volatility"],
-            "tier": _tier(each["name"], built_in=each["built_in"], python=python_functions),
+            "tier": "built-in" if each["built_in"] else tiers.get(each["name"], "rust"),
         }
         for each in engine.routines()
     ]
     return pa.Table.from_pylist(rows, schema=pa.schema(_fields(*_TIER_COLUMNS)))
-
-
-def _tier(name: str, *, built_in: bool, python: AbstractSet[str]) -> str:
-    if built_in:
-        return "built-in"
-    return "python" if name in python else "rust"
 
 
 def _place(catalog: str, name: str) -> str:

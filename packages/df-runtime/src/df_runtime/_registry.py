@@ -22,6 +22,7 @@ from df_runtime._names import TableName
 from df_runtime._references import FUNCTIONS_OF_TABLES, Text, needle
 from df_runtime._resolve import Dataset, DeltaDataset, Rules, ViewDataset, resolve
 from df_runtime._untyped import hint, untyped
+from df_runtime.catalog import Tier
 from df_runtime.errors import (
     DatasetUnsupportedError,
     DfRuntimeError,
@@ -62,7 +63,8 @@ class Registry:
         self._found: set[TableName] = set()
         self._tickets = itertools.count(1)
         self._lock = threading.RLock()
-        self.python_functions = {*FUNCTIONS_OF_TABLES, *CACHE_FUNCTIONS}
+        # Functions that the session brought along.
+        self.tiers: dict[str, Tier] = dict.fromkeys((*FUNCTIONS_OF_TABLES, *CACHE_FUNCTIONS), "python")
         self._rules = Rules(profile.features, profile.evolution)
         self.gate = Gate(engine, profile, self.diagnosed)
 
@@ -323,7 +325,7 @@ class Registry:
         if query is None or not profile.information_schema or not Text(query).mentions("information_schema"):
             return nullcontext()
         datasets = {name: entry.dataset for name, entry in self._entries.items()}
-        return described(self._engine, query, datasets, profile.catalog, self.python_functions)
+        return described(self._engine, query, datasets, profile.catalog, self.tiers)
 
     def _in_scope(self, query: str | None) -> frozenset[TableName]:
         entries = dict(self._entries)

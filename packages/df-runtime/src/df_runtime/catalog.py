@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+Tier = Literal["built-in", "rust", "ibis", "python"]
+
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """One way to call a function.
@@ -37,8 +39,9 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
         Whether equal arguments give equal results.
     volatility : {"immutable", "stable", "volatile"}, optional
         Whether they do always, within one query, or not even there; None for tables.
-    tier : {"built-in", "rust", "python"}
-        Who brings it along: DataFusion, this engine, or a function of Python, which is called from it.
+    tier : {"built-in", "rust", "ibis", "python"}
+        Who brings it along: DataFusion, this engine, an expression or a function of Ibis, or a function of
+        Python, which is called from it.
     signatures : tuple of Signature
         The ways to call it, as far as the engine lists them.
     description, syntax : str, optional
@@ -49,7 +52,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...]
     deterministic: bool
     volatility: Literal["immutable", "stable", "volatile"] | None = None
-    tier: Literal["built-in", "rust", "python"] = "built-in"
+    tier: Tier = "built-in"
     signatures: tuple[Signature, ...] = ()
     description: str | None = None
     syntax: str | None = None

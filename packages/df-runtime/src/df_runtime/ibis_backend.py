@@ -27,6 +27,7 @@ from ibis.backends.sql import SQLBackend
 from datafusion_ext import DATAFUSION_VERSION
 from df_runtime._ibis import exact_schema, ibis_schema
 from df_runtime._ibis_compiler import MEMORY_SCHEMA, compiler
+from df_runtime._ibis_functions import register
 from df_runtime._ibis_names import Names
 from df_runtime._names import TableName
 from df_runtime.errors import SessionClosedError
@@ -67,6 +68,7 @@ class Backend(
     name: ClassVar[str] = "df_runtime"
     compiler = compiler
     supports_temporary_tables = True
+    supports_python_udfs = True
     expression = ir.Expr
     compile_errors = (com.IbisError, NotImplementedError, ValueError)
 
@@ -257,13 +259,8 @@ class Backend(
         return ibis_schema(self.session.sql(query).schema)
 
     def _register_udfs(self, expr: ir.Expr) -> None:
-        for node in expr.op().find((ops.ScalarUDF, ops.AggUDF)):
-            function: Any = node
-            if function.__input_type__.name != "BUILTIN":
-                raise com.UnsupportedOperationError(
-                    f"{function.__func_name__} is a Python function, which an expression cannot bring along; "
-                    "name a function of the engine with `ibis.udf.scalar.builtin`."
-                )
+        for node in expr.op().find(ops.ScalarUDF):
+            register(node, self.session)
 
     # --- rows of `ibis.memtable`
 
