@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from delta_io import Table
 from df_runtime import (
     ExecutionError,
+    ExpressionError,
     FunctionError,
     FunctionPolicy,
     PolicyError,
@@ -20,6 +22,7 @@ from df_runtime import (
     SqlError,
     SqlPolicy,
 )
+from schema_spec import TableSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")  # Ibis' use of pandas
 
@@ -68,7 +71,7 @@ def test_functions_of_python_run_where_the_policy_lets_them(free, build, expecte
 
     assert free.ibis(expr).to_arrow().column("n").to_pylist() == expected
     assert expr.to_pyarrow().column("n").to_pylist() == expected
-    assert ["n" if x != x else x for x in expr.n.to_pandas()] == ["n" if e is None else e for e in expected]
+    assert expr.n.to_pandas().dropna().tolist() == [each for each in expected if each is not None]
 
 
 def test_they_are_in_the_catalog_with_their_tier(free):
@@ -78,7 +81,9 @@ def test_they_are_in_the_catalog_with_their_tier(free):
     function = free.functions()[name]
     assert (function.tier, function.kinds, function.volatility) == ("ibis", ("scalar",), "volatile")
     assert function.signatures[0].arguments[0][1] == "Int64"
-    told = free.sql("SELECT tier FROM information_schema.routines WHERE routine_name = $n", params={"n": name})
+    told = free.sql(
+        "SELECT tier FROM information_schema.routines WHERE routine_name = $n", params={"n": name}
+    )
     assert told.to_arrow().to_pylist() == [{"tier": "ibis"}]
 
 
@@ -168,3 +173,137 @@ def test_functions_of_the_engine_go_by_their_names():
             session.ibis(gcdd(orders.id, 2))
         with pytest.raises(PolicyError, match="gcd"):
             session.ibis(gcd(orders.id, 2), policy=SqlPolicy.read_only(denied_functions=("gcd",)))
+
+
+# --- expressions over arguments
+
+LONG, TEXT, REAL = pa.int64(), pa.string(), pa.float64()
+
+
+@pytest.fixture
+def plain():
+    with opened() as session:
+        yield session
+
+
+def rows(session: Session, query: str) -> list[tuple]:
+    return [tuple(row.values()) for row in session.sql(query).to_arrow().to_pylist()]
+
+
+def test_an_expression_is_planned_in_the_place_of_its_calls(plain):
+    plain.register_expression("known", lambda city: city.fill_null("?").upper(), arguments={"city": TEXT})
+
+    found = rows(plain, "SELECT id, known(city) FROM orders WHERE known(city) <> 'ULM' ORDER BY id")
+    assert found == [(2, "?"), (3, "BONN"), (None, "KIEL")]
+    assert plain.sql("SELECT known(city) FROM orders").schema.names == ["known(orders.city)"]
+    optimized = plain.explain("SELECT known(city) AS k FROM orders").optimized
+    assert "known" not in optimized
+    assert "upper" in optimized
+
+
+def test_expressions_choose_files(plain, tmp_path):
+    table = Table.create(tmp_path / "t", TableSpec.from_arrow("t", pa.schema([("id", LONG)])))
+    for start in (0, 10, 20):
+        table.write(pa.table({"id": range(start, start + 10)}))
+    plain.register("t", table)
+    plain.register_expression("is_early", lambda n: n < 5, arguments={"n": LONG})
+
+    result = plain.sql("SELECT count(*) AS n FROM t WHERE is_early(id)")
+    assert result.to_arrow().to_pylist() == [{"n": 5}]
+    assert "files=1/3" in result.plan() or "1/3" in result.plan()
+
+
+def test_an_expression_that_aggregates_is_an_aggregate(plain):
+    plain.register_expression(
+        "weighted", lambda x, w: (x * w).sum() / w.sum(), arguments={"x": REAL, "w": REAL}
+    )
+
+    values = "(VALUES ('a', 1.0, 1.0), ('a', 4.0, 2.0), ('b', 7.0, 1.0)) AS v(k, x, w)"
+    assert rows(plain, f"SELECT k, weighted(x, w) FROM {values} GROUP BY k ORDER BY k") == [
+        ("a", 3.0),
+        ("b", 7.0),
+    ]
+    assert rows(plain, f"SELECT weighted(x, w) FILTER (WHERE k = 'a') FROM {values}") == [(3.0,)]
+    over = f"SELECT weighted(x, w) OVER (PARTITION BY k ORDER BY x) FROM {values} ORDER BY k, x"
+    assert rows(plain, over) == [(1.0,), (3.0,), (7.0,)]
+    framed = f"SELECT weighted(x, w) OVER (ORDER BY x ROWS 1 PRECEDING) FROM {values} ORDER BY x"
+    assert rows(plain, framed) == [(1.0,), (3.0,), (5.0,)]
+    assert rows(plain, f"SELECT weighted(x, w) FROM {values} WHERE k = 'z'") == [(None,)]
+    assert plain.functions()["weighted"].kinds == ("aggregate",)
+
+
+def test_an_aggregate_of_some_rows_counts_these(plain):
+    plain.register_expression(
+        "share_of_even", lambda n: n.count(where=n % 2 == 0) / n.count(), arguments={"n": LONG}
+    )
+    query = "SELECT share_of_even(n) FROM (SELECT unnest(range(0, 1000)) AS n UNION ALL SELECT 1)"
+    assert rows(plain, query) == [(500 / 1001,)]
+
+
+def test_expressions_have_the_tier_of_ibis_and_named_arguments(plain):
+    plain.register_expression(
+        "gross", lambda net, rate: net * (1 + rate), arguments={"net": LONG, "rate": REAL}, returns=REAL
+    )
+    gross = plain.functions()["gross"]
+    assert (gross.tier, gross.volatility, gross.kinds) == ("ibis", "immutable", ("scalar",))
+    assert gross.signatures[0].arguments == (("net", "Int64"), ("rate", "Float64"))
+    assert rows(plain, "SELECT gross(rate => 0.5, net => 2), gross(NULL, 1)") == [(3.0, None)]
+
+
+def test_arguments_that_are_another_at_each_look_are_looked_at_once(plain):
+    plain.register_expression("square", lambda x: x * x - x.pow(2), arguments={"x": REAL})
+    assert rows(plain, "SELECT max(square(random())) < 1e-9 AS b FROM range(1000)") == [(True,)]
+
+
+def test_expressions_can_be_built_of_others_and_of_constants(plain):
+    plain.register_expression("two", lambda x: 2, arguments={"x": LONG})
+    plain.register_expression("day", lambda x: x.truncate("D"), arguments={"x": pa.timestamp("us")})
+    assert rows(plain, "SELECT two(1), CAST(day(TIMESTAMP '2026-05-06 07:08:09') AS VARCHAR)") == [
+        (2, "2026-05-06T00:00:00")
+    ]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        lambda x: x.lag(),
+        lambda x: x.sum().over(order_by=x),
+        lambda x: ibis.memtable({"a": [1]}).a.max() + x,
+        lambda x: x.isin(ibis.memtable({"a": [1]}).a),
+        twice,
+    ],
+)
+def test_what_is_no_expression_of_the_arguments_is_refused(plain, expression):
+    with pytest.raises(FunctionError, match="odd"):
+        plain.register_expression("odd", expression, arguments={"x": LONG})
+    assert "odd" not in plain.functions()
+
+
+def test_expressions_without_counterpart_are_refused(plain):
+    with pytest.raises(ExpressionError, match="Mode"):
+        plain.register_expression("odd", lambda x: x.mode(), arguments={"x": LONG})
+    with pytest.raises(FunctionError):
+        plain.register_expression("sum", lambda x: x, arguments={"x": LONG})
+    with pytest.raises(FunctionError):
+        plain.register_expression("odd", lambda: 1, arguments={})
+
+
+def test_expressions_need_no_python_in_plans_that_travel(plain):
+    plain.register_expression("plus_one", lambda x: x + 1, arguments={"x": LONG})
+    data = plain.sql("SELECT plus_one(n) AS m FROM range(3) AS r(n)").plan_bytes()
+    with SessionFactory().open() as other:
+        found = other.from_plan_bytes(data, policy=SqlPolicy(files=True)).to_arrow().to_pylist()
+    assert sorted(row["m"] for row in found) == [1, 2, 3]
+
+
+def test_expressions_work_in_views_prepared_statements_and_ibis(plain):
+    plain.register_expression("plus", lambda x, y: x + y, arguments={"x": LONG, "y": LONG})
+    plain.register("v", "SELECT plus(id, 1) AS n FROM orders")
+    assert rows(plain, "SELECT sum(n) FROM v") == [(9,)]
+    prepared = plain.prepare("p", "SELECT sum(plus(id, $k)) AS n FROM orders")
+    assert prepared.execute({"k": 10}).to_arrow().to_pylist() == [{"n": 36}]
+
+    @ibis.udf.scalar.builtin
+    def plus(x: int, y: int) -> int: ...
+
+    assert plain.table("orders").agg(n=plus(ibis._.id, 2).sum()).to_pyarrow().to_pylist() == [{"n": 12}]

@@ -141,6 +141,22 @@ class Engine:
         values, a ``window`` all rows of a partition in their order and returns as many, an ``aggregate`` all
         rows of a group and returns one value. `volatility` is ``immutable``, ``stable`` or ``volatile``.
         """
+    def register_expression(self, name: str, expression: str, *, arguments: _ArrowSchema) -> None:
+        """Make an expression over arguments a scalar function, or an aggregate if it aggregates them.
+
+        Parameters
+        ----------
+        name : str
+        expression : str
+            SQL over the names of the arguments.
+        arguments : object with ``__arrow_c_schema__``
+            A field for each argument.
+
+        Raises
+        ------
+        EngineError
+            What `sql` raises for expressions; ``engine-plan`` for subqueries, windows and parameters.
+        """
     def register_batches(self, name: str, data: _ArrowStream) -> None:
         """Register all batches of `data`, kept in memory without copying."""
     def register_stream(self, name: str, data: _ArrowStream) -> None:

@@ -68,7 +68,7 @@ use information_schema::InformationSchema;
 
 use self::nested::with_null_fields;
 use crate::error::{Code, EngineError, Result};
-use crate::functions::{Memory, bounded, extremes};
+use crate::functions::{ExpressionFunction, Memory, bounded, expression_function, extremes};
 use crate::plan::{self, TableHandles};
 use crate::rules::{
     BoundedCalls, BoundedConstants, DecimalLiterals, KeptOrder, LogAnswers, MixedNumbers, NoFloatHeaps,
@@ -206,6 +206,15 @@ impl Engine {
             CallKind::Aggregate => self.context.register_udaf(CallerAggregate(caller).into()),
             CallKind::Window => self.context.register_udwf(CallerWindow(caller).into()),
         }
+    }
+
+    /// Make an expression over arguments one of SQL's functions.
+    pub fn register_expression(&self, name: &str, arguments: &SchemaRef, sql: &str) -> Result<()> {
+        match expression_function(&self.context.state(), name, arguments, sql)? {
+            ExpressionFunction::Scalar(function) => self.context.register_udf(function),
+            ExpressionFunction::Aggregate(function) => self.context.register_udaf(function),
+        }
+        Ok(())
     }
 
     /// Register columns and rows of a scan under a name.

@@ -1,7 +1,10 @@
-//! Functions in place of DataFusion's: held to the memory of their engine, or put right.
+//! Functions in place of DataFusion's: held to the memory of their engine, or put right; and functions that are
+//! expressions.
 
 mod bounded;
+mod composed;
 mod constants;
+mod expressions;
 mod extremes;
 mod memory;
 mod sizes;
@@ -9,6 +12,7 @@ mod windows;
 
 pub use bounded::{Bounded, bounded};
 pub use constants::{LONG_CONSTANT, constant};
+pub use expressions::{ExpressionFunction, expression_function};
 pub use extremes::extremes;
 pub use memory::{INTERNAL, Memory, planning};
 pub use windows::BoundedWindow;

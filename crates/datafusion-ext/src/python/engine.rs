@@ -120,6 +120,19 @@ impl PyEngine {
         Ok(())
     }
 
+    #[pyo3(signature = (name, expression, *, arguments))]
+    fn register_expression(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        expression: &str,
+        arguments: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let arguments = import_schema(arguments)?;
+        py.detach(|| guarded(|| self.engine.register_expression(name, &arguments, expression)))
+            .into_python(py)
+    }
+
     fn register_batches(&self, name: &str, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = data.py();
         let reader = import_stream(data)?;

@@ -1,4 +1,4 @@
-"""Functions of Python in SQL, where the profile lets them in."""
+"""Functions of a session in SQL: expressions, and functions of Python where the profile lets them in."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import pyarrow as pa
 
-from datafusion_ext import Engine
+from datafusion_ext import Engine, EngineError
 from df_runtime._caches import CACHE_FUNCTIONS
 from df_runtime._references import FUNCTIONS_OF_TABLES
 from df_runtime.catalog import Tier
 from df_runtime.errors import FunctionError, PolicyError
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
     from df_runtime._planning import Planner
     from df_runtime._registry import Registry
     from df_runtime.profile import RuntimeProfile
@@ -94,6 +96,66 @@ class PythonFunctions:
             name, function, kind=kind, arguments=arguments, returns=returns, volatility=volatility
         )
 
+    def register_expression(
+        self,
+        name: str,
+        expression: Callable[..., ir.Value],
+        *,
+        arguments: Mapping[str, pa.DataType],
+        returns: pa.DataType | None = None,
+    ) -> None:
+        """Make an Ibis expression over arguments one of SQL's functions.
+
+        The expression is built once, here. Where a text calls the function, the engine plans the expression
+        instead: no Python runs, and conditions over the call choose files as if they were written out. So no
+        policy stands against it.
+
+        Parameters
+        ----------
+        name : str
+            How texts call it: lower-case letters, digits and `_`.
+        expression : callable
+            Called with an Ibis column for each argument; returns an Ibis value of them. One that aggregates
+            its columns makes the function an aggregate, which windows can have, too.
+        arguments : mapping of str to pyarrow.DataType
+            Name and type of each argument.
+        returns : pyarrow.DataType, optional
+            Type that the value is cast to; what the engine makes of it if left out.
+
+        Raises
+        ------
+        FunctionError
+            The name is no name for a function or is the engine's, or the value is no expression of the
+            arguments alone: it reads a table, has windows, or orders rows.
+        ExpressionError
+            The expression needs an operation that the engine does not have.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from df_runtime import SessionFactory
+        >>> with SessionFactory().open() as session:
+        ...     session.register_expression(
+        ...         "gross",
+        ...         lambda net, rate: net * (1 + rate),
+        ...         arguments={"net": pa.int64(), "rate": pa.float64()},
+        ...     )
+        ...     session.sql("SELECT gross(200, 0.5) AS total").to_arrow().to_pylist()
+        [{'total': 300.0}]
+        """
+        engine = self._opened()
+        self._check_name(engine, name)
+        if not arguments:
+            raise FunctionError(f"Function {name!r} needs `arguments`, at least one.")
+        from df_runtime._ibis_expressions import text_of  # Ibis takes half a second to import
+
+        text = text_of(name, expression, arguments, returns)
+        try:
+            engine.register_expression(name, text, arguments=pa.schema(list(arguments.items())))
+        except EngineError as error:
+            raise FunctionError(f"{name!r} can be no function of the engine: {error.message}.") from error
+        self._added(name, "ibis")
+
     def _add_function(
         self,
         name: str,
@@ -127,6 +189,10 @@ class PythonFunctions:
             )
         self._added(name, tier)
 
+    def _add_once(self, name: str, function: Callable[..., Any], **types: Any) -> None:
+        if name not in self._registry.tiers:
+            self._add_function(name, function, kind="scalar", tier="ibis", **types)
+
     def _added(self, name: str, tier: Tier) -> None:
         self._registry.tiers[name] = tier
         # No identity of a plan describes what a function of the session does.
@@ -152,16 +218,8 @@ def add_ibis_function(
     volatility: Volatility,
 ) -> None:
     """Register a Python function that an expression brought along, once."""
-    if name not in functions._registry.tiers:
-        functions._add_function(
-            name,
-            function,
-            kind="scalar",
-            arguments=arguments,
-            returns=returns,
-            volatility=volatility,
-            tier="ibis",
-        )
+    add = functions._add_once  # pyright: ignore[reportPrivateUsage] - no user should name these
+    add(name, function, arguments=arguments, returns=returns, volatility=volatility)
 
 
 def _caller(

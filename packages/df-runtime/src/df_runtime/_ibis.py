@@ -38,6 +38,11 @@ def ibis_schema(schema: pa.Schema) -> sch.Schema:
     return ibis.schema({field.name: _type(field.type)(nullable=field.nullable) for field in schema})
 
 
+def ibis_type(kind: pa.DataType) -> dt.DataType:
+    """Say a type in Ibis' terms."""
+    return _type(kind)
+
+
 def exact_schema(wanted: sch.Schema, found: pa.Schema) -> pa.Schema:
     """Take the types of an expression, but the engine's where both are decimals."""
     pairs = zip(wanted.to_pyarrow(), found, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
@@ -50,9 +50,7 @@ def register(op: Any, session: Session) -> None:
         session,
         sql_name(op),
         _CALLERS[op.__input_type__.name](op.__func__, sees_nulls),
-        arguments={
-            name: each.dtype.to_pyarrow() for name, each in zip(op.argnames, op.args, strict=True)
-        },
+        arguments={name: each.dtype.to_pyarrow() for name, each in zip(op.argnames, op.args, strict=True)},
         returns=op.dtype.to_pyarrow(),
         volatility=volatility,
     )
@@ -68,7 +66,7 @@ def _options(op: Any) -> tuple[Volatility, bool]:
             f"knows `volatility`, one of {', '.join(_VOLATILITIES)}, and `null_handling`, one of "
             f"{', '.join(_NULLS)}."
         )
-    return cast("Volatility", volatility), nulls == "special"
+    return volatility, nulls == "special"
 
 
 def _over_values(function: Callable[..., Any], sees_nulls: bool) -> Callable[..., Any]:
