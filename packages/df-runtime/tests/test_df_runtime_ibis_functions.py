@@ -210,7 +210,7 @@ def test_expressions_choose_files(plain, tmp_path):
 
     result = plain.sql("SELECT count(*) AS n FROM t WHERE is_early(id)")
     assert result.to_arrow().to_pylist() == [{"n": 5}]
-    assert "files=1/3" in result.plan() or "1/3" in result.plan()
+    assert (result.metrics["files_planned"], result.metrics["files_total"]) == (1, 3)
 
 
 def test_an_expression_that_aggregates_is_an_aggregate(plain):
@@ -246,7 +246,7 @@ def test_expressions_have_the_tier_of_ibis_and_named_arguments(plain):
     )
     gross = plain.functions()["gross"]
     assert (gross.tier, gross.volatility, gross.kinds) == ("ibis", "immutable", ("scalar",))
-    assert gross.signatures[0].arguments == (("net", "Int64"), ("rate", "Float64"))
+    assert [kind for _, kind in gross.signatures[0].arguments] == ["Int64", "Float64"]
     assert rows(plain, "SELECT gross(rate => 0.5, net => 2), gross(NULL, 1)") == [(3.0, None)]
 
 
@@ -272,6 +272,7 @@ def test_expressions_can_be_built_of_others_and_of_constants(plain):
         lambda x: x.isin(ibis.memtable({"a": [1]}).a),
         twice,
     ],
+    ids=["lag", "window", "subquery", "in", "python"],
 )
 def test_what_is_no_expression_of_the_arguments_is_refused(plain, expression):
     with pytest.raises(FunctionError, match="odd"):

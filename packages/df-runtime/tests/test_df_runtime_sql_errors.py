@@ -293,3 +293,13 @@ def test_ambiguity_says_what_to_do(shop):
     error = caught(shop, "SELECT id FROM orders, sales.customers", AmbiguousColumnError)
     assert "alias" in str(error)
     assert marked(error) == "id"
+
+
+@pytest.mark.parametrize(
+    "text", ["EXPLAIN SELECT nothing, 'hunter2' FROM t", "KILL 'hunter2'", "SELECT 'hunter2"]
+)
+def test_texts_that_are_refused_are_logged_nowhere(session, caplog, text):
+    session.register("t", pa.table({"a": [1]}))
+    with caplog.at_level("DEBUG"), pytest.raises(SqlError):
+        session.sql(text)
+    assert "hunter2" not in caplog.text

@@ -356,8 +356,17 @@ class Query:
 
         The runs before are forgotten.
         """
-    def limit(self, *, timeout_seconds: float | None = None, max_rows: int | None = None) -> None:
-        """Limit every run from here on; a run beyond it ends with ``engine-timeout`` or ``engine-limit``."""
+    def limit(
+        self,
+        *,
+        timeout_seconds: float | None = None,
+        max_rows: int | None = None,
+        advice: Mapping[str, str] | None = None,
+    ) -> None:
+        """Limit every run from here on; a run beyond it ends with ``engine-timeout`` or ``engine-limit``.
+
+        `advice` is appended to the texts of errors that streams carry, by code.
+        """
     def metrics(self) -> dict[str, int]:
         """Return figures of the latest run, added up over operators by name; times in nanoseconds."""
     def cancel(self) -> None:

@@ -2,12 +2,14 @@
 
 mod caches;
 mod callers;
+mod environment;
 mod foreign;
 mod functions;
 mod information_schema;
 mod insert;
 mod limits;
 mod long_numbers;
+mod memory_pool;
 mod metrics;
 pub mod nested;
 mod output;
@@ -23,7 +25,6 @@ mod tables;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -33,8 +34,6 @@ use datafusion::catalog::{
 };
 use datafusion::common::{ParamValues, ResolvedTableReference, TableReference};
 use datafusion::datasource::{ViewTable, provider_as_source};
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
@@ -47,6 +46,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 pub use caches::{CacheFill, CacheLimits};
 pub use callers::{Call, CallKind, Caller};
+pub use environment::Limits;
 pub use foreign::ForeignStream;
 pub use functions::{Made, ScanView, TableMaker};
 pub use insert::{Insertion, Writable, Writer};
@@ -63,6 +63,7 @@ pub use tables::{ForeignReader, Opener};
 pub use tree::PlanNode;
 
 use callers::{CallerAggregate, CallerScalar, CallerWindow};
+use environment::{MERGE_BYTES, merge_bytes, runtime_env};
 use functions::CallerFunction;
 use information_schema::InformationSchema;
 
@@ -75,18 +76,6 @@ use crate::rules::{
     NullFields, NullableValues, OrderedScans, PlainEquality, SeparateLists, UniqueNamesOnly, YieldingJoins,
 };
 use crate::scan::{AlignedTable, Alignment, DeltaScan, Location};
-
-/// Limits on what queries of one engine may use together.
-#[derive(Debug, Clone, Default)]
-pub struct Limits {
-    /// Bytes of working memory; operators that can will spill beyond it.
-    pub memory_bytes: Option<usize>,
-    /// Where spilled data goes; the system's temporary directory by default.
-    pub spill_directory: Option<PathBuf>,
-    /// Most bytes of spilled data at one time.
-    pub spill_bytes: Option<u64>,
-    pub caches: CacheLimits,
-}
 
 /// One DataFusion context under one set of settings. Clones share it.
 #[derive(Clone)]
@@ -110,6 +99,9 @@ impl Engine {
             set.map_err(|error| {
                 EngineError::new(Code::Settings, EngineError::from(error).message).about(key)
             })?;
+        }
+        if let (Some(bytes), false) = (limits.memory_bytes, settings.contains_key(MERGE_BYTES)) {
+            config.options_mut().execution.sort_spill_reservation_bytes = merge_bytes(bytes, &config);
         }
         let runtime = runtime_env(limits)?;
         let memory = Memory::new(Arc::clone(&runtime.memory_pool), limits.memory_bytes);
@@ -478,20 +470,4 @@ fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules.push(Arc::new(NoFloatHeaps));
     rules.push(Arc::new(YieldingJoins));
     rules
-}
-
-fn runtime_env(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
-    let mut builder = RuntimeEnvBuilder::new().with_cache_manager(limits.caches.config());
-    if let Some(bytes) = limits.memory_bytes {
-        builder = builder.with_memory_limit(bytes, 1.0);
-    }
-    let mut disk = DiskManagerBuilder::default();
-    if let Some(directory) = &limits.spill_directory {
-        disk = disk.with_mode(DiskManagerMode::Directories(vec![directory.clone()]));
-    }
-    if let Some(bytes) = limits.spill_bytes {
-        disk = disk.with_max_temp_directory_size(bytes);
-    }
-    builder = builder.with_disk_manager_builder(disk);
-    Ok(builder.build_arc()?)
 }

@@ -1,11 +1,12 @@
 //! What leaves the engine: plain string and binary columns instead of view types, as a blocking reader.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::arrow::array::{RecordBatch, RecordBatchReader};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchReader};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
@@ -17,6 +18,7 @@ use super::limits::Guard;
 use super::progress::{Outcome, SharedProgress};
 use super::runtime::{Interrupt, block_on};
 use crate::error::{Code, EngineError, Result};
+use crate::functions::total_bytes;
 
 /// The schema of results: like `schema`, with every view type replaced by its plain form.
 pub fn without_views(schema: &Schema) -> Schema {
@@ -72,6 +74,27 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
     }
 }
 
+/// Views may stand for the same long text in many rows: so much of it is copied at once.
+const MOST_COPIED: u64 = 32 << 20;
+
+/// How many of the first rows of a batch can become plain together.
+fn copied_together(batch: &RecordBatch, schema: &Schema) -> usize {
+    let becomes_plain = |(column, field): &(&ArrayRef, &FieldRef)| column.data_type() != field.data_type();
+    let views: Vec<_> = batch.columns().iter().zip(schema.fields()).filter(becomes_plain).collect();
+    if views.iter().map(|(column, _)| total_bytes(column)).sum::<u64>() <= MOST_COPIED {
+        return batch.num_rows();
+    }
+    let mut copied = 0;
+    for row in 0..batch.num_rows() {
+        copied += views.iter().map(|(column, _)| total_bytes(&column.slice(row, 1))).sum::<u64>();
+        if copied > MOST_COPIED {
+            return row.max(1);
+        }
+    }
+    batch.num_rows()
+}
+
+/// The batch with columns of the types that `schema` has.
 pub(super) fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = batch
         .columns()
@@ -93,11 +116,14 @@ pub type OnEnd = Box<dyn FnOnce(&SharedProgress) + Send>;
 pub struct ResultReader {
     schema: SchemaRef,
     stream: Option<SendableRecordBatchStream>,
+    /// What is left of a batch.
+    rest: Option<RecordBatch>,
     cancelled: watch::Receiver<u64>,
     interrupt: Box<dyn Interrupt>,
     guard: Guard,
     progress: SharedProgress,
     on_end: Option<OnEnd>,
+    advice: Arc<BTreeMap<String, String>>,
 }
 
 impl ResultReader {
@@ -110,11 +136,36 @@ impl ResultReader {
         on_end: OnEnd,
     ) -> Self {
         let schema = Arc::new(without_views(&stream.schema()));
-        Self { schema, stream: Some(stream), cancelled, interrupt, guard, progress, on_end: Some(on_end) }
+        Self {
+            schema,
+            stream: Some(stream),
+            rest: None,
+            cancelled,
+            interrupt,
+            guard,
+            progress,
+            on_end: Some(on_end),
+            advice: Arc::default(),
+        }
+    }
+
+    /// Add what to do to the texts of errors of these codes.
+    pub fn advised(mut self, advice: Arc<BTreeMap<String, String>>) -> Self {
+        self.advice = advice;
+        self
+    }
+
+    /// Streams carry no more of an error than its text.
+    fn told(&self, error: EngineError) -> ArrowError {
+        match self.advice.get(error.code.as_str()) {
+            Some(advice) => ArrowError::ExternalError(format!("{error} {advice}").into()),
+            None => ArrowError::ExternalError(Box::new(error)),
+        }
     }
 
     fn end(&mut self, outcome: Outcome) {
         self.stream = None;
+        self.rest = None;
         self.progress.end(outcome);
         if let Some(on_end) = self.on_end.take() {
             on_end(&self.progress);
@@ -126,6 +177,9 @@ impl ResultReader {
             return Ok(None);
         };
         self.guard.check_time()?;
+        if let Some(rest) = self.rest.take() {
+            return self.handed_out(rest).map(Some);
+        }
         let cancelled = &mut self.cancelled;
         let next = async {
             tokio::select! {
@@ -141,10 +195,17 @@ impl ResultReader {
             Some(batch) => {
                 let batch = batch?;
                 self.guard.count(batch.num_rows())?;
-                Ok(Some(plain_batch(&batch, &self.schema)?))
+                self.handed_out(batch).map(Some)
             }
             None => Ok(None),
         }
+    }
+
+    /// The first rows of a batch, as many as can leave together; the others are kept.
+    fn handed_out(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        let rows = copied_together(&batch, &self.schema);
+        self.rest = (rows < batch.num_rows()).then(|| batch.slice(rows, batch.num_rows() - rows));
+        Ok(plain_batch(&batch.slice(0, rows), &self.schema)?)
     }
 }
 
@@ -186,7 +247,7 @@ impl Iterator for ResultReader {
             }
             Err(error) => {
                 self.end(Outcome::Failed(error.clone()));
-                Some(Err(ArrowError::ExternalError(Box::new(error))))
+                Some(Err(self.told(error)))
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -22,7 +23,7 @@ use super::statement::Allowed;
 use super::tree::{PlanNode, logical_tree};
 use crate::error::Result;
 use crate::plan::Encoded;
-use crate::rules::UniqueNamesOnly;
+use crate::rules::{UniqueNamesOnly, careful};
 
 /// The plans of a query as text and as trees.
 #[derive(Debug, Clone, Default)]
@@ -261,7 +262,13 @@ impl Query {
         Ok((self.linked(plan)?, planning))
     }
 
+    /// The plan for one run: watched where it could do too much at once, and with its dynamic filters.
     fn linked(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let memory = match self.state.runtime_env().memory_pool.memory_limit() {
+            MemoryLimit::Finite(bytes) => Some(bytes as u64),
+            _ => None,
+        };
+        let plan = careful(plan, memory, self.state.config().batch_size())?;
         Ok(dynamic_filter_rule().optimize(plan, self.state.config_options())?)
     }
 }

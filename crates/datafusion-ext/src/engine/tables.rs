@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use datafusion::arrow::array::{RecordBatch, RecordBatchReader};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::DataFusionError;
@@ -13,7 +13,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::PartitionStream;
 
+use super::output::plain_batch;
 use crate::error::{Code, EngineError, Result};
+use crate::functions::{LONG_CONSTANT, widest_row};
 
 /// A stream of batches that a foreign library produces; reading blocks.
 pub type ForeignReader = Box<dyn RecordBatchReader + Send>;
@@ -21,11 +23,28 @@ pub type ForeignReader = Box<dyn RecordBatchReader + Send>;
 /// How many batches a stream may be ahead of the query that reads it.
 const READ_AHEAD: usize = 2;
 
-/// Keep all batches of `reader`, without copying them, as a table with exact statistics.
+/// Keep all batches of `reader`, without copying them, as a table with exact statistics. Columns with long texts
+/// become views, which joins do not copy.
 pub fn memory_table(reader: ForeignReader) -> Result<Arc<dyn TableProvider>> {
     let schema = reader.schema();
     let batches = reader.collect::<Result<Vec<RecordBatch>, _>>()?;
-    Ok(Arc::new(MemTable::try_new(schema, vec![batches])?))
+    let fields = schema.fields().iter().enumerate().map(|(at, field)| match field.data_type() {
+        DataType::Utf8 if has_long(&batches, at) => field.as_ref().clone().with_data_type(DataType::Utf8View),
+        DataType::Binary if has_long(&batches, at) => {
+            field.as_ref().clone().with_data_type(DataType::BinaryView)
+        }
+        _ => field.as_ref().clone(),
+    });
+    let viewed = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()));
+    let batches = match viewed == schema {
+        true => batches,
+        false => batches.iter().map(|batch| plain_batch(batch, &viewed)).collect::<Result<_, _>>()?,
+    };
+    Ok(Arc::new(MemTable::try_new(viewed, vec![batches])?))
+}
+
+fn has_long(batches: &[RecordBatch], at: usize) -> bool {
+    batches.iter().any(|batch| widest_row(batch.column(at)) > LONG_CONSTANT as u64)
 }
 
 /// Read `reader` when the table is first scanned, batch by batch.

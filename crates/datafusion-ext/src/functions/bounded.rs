@@ -18,8 +18,8 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, StructFieldMapping,
 };
 
-use super::memory::{Memory, SMALL, held, hold_while_planning};
-use super::sizes::{Arguments, SIZES, Size};
+use super::memory::{Memory, SMALL, held, hold_while_planning, takes_too_long};
+use super::sizes::{Arguments, SIZES, Size, too_many_steps};
 
 /// A function, and how large its results can get.
 #[derive(Debug, Clone)]
@@ -76,6 +76,9 @@ impl Hash for Bounded {
 impl ScalarUDFImpl for Bounded {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arguments = Arguments::new(&args.args, args.number_rows);
+        if let Some(steps) = too_many_steps(self.name(), &arguments) {
+            return Err(takes_too_long(self.name(), steps));
+        }
         let bytes = (self.size)(&arguments);
         if bytes <= SMALL {
             return self.inner.invoke_with_args(args);

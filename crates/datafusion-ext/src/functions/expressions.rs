@@ -77,9 +77,9 @@ fn with_views(arguments: &Schema) -> SchemaRef {
 
 fn signature(arguments: &Schema, volatility: Volatility) -> Signature {
     let types = arguments.fields().iter().map(|field| field.data_type().clone()).collect();
-    let names = arguments.fields().iter().map(|field| field.name().clone()).collect();
+    let names: Vec<String> = arguments.fields().iter().map(|field| field.name().clone()).collect();
     let exact = Signature::exact(types, volatility);
-    exact.clone().with_parameter_names::<String>(names).unwrap_or(exact)
+    exact.clone().with_parameter_names(names).unwrap_or(exact)
 }
 
 fn is_of_a_query(expression: &Expr) -> bool {

@@ -87,6 +87,12 @@ fn shown(function: &str) -> &str {
     function.trim_start_matches(INTERNAL)
 }
 
+/// Refuse a call that takes so many steps for one row, in which it could not be ended.
+pub fn takes_too_long(function: &str, steps: u64) -> DataFusionError {
+    let message = format!("{function} would take {steps} steps for one row; shorten its arguments");
+    EngineError::new(Code::Limit, message).about(function).into()
+}
+
 /// The array, holding on to a reservation for as long as any of its buffers lives.
 pub fn held(array: &ArrayRef, reservation: MemoryReservation) -> Result<ArrayRef> {
     reservation.try_resize(array.get_array_memory_size())?;

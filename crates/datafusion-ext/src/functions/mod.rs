@@ -15,4 +15,5 @@ pub use constants::{LONG_CONSTANT, constant};
 pub use expressions::{ExpressionFunction, expression_function};
 pub use extremes::extremes;
 pub use memory::{INTERNAL, Memory, planning};
+pub use sizes::{total as total_bytes, widest_row};
 pub use windows::BoundedWindow;

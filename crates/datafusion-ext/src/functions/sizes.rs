@@ -164,7 +164,7 @@ impl Numbers {
 }
 
 /// The same as the sum of `widths`, without a look at each row where that can be.
-fn total(array: &ArrayRef) -> u64 {
+pub fn total(array: &ArrayRef) -> u64 {
     match array.data_type() {
         DataType::Utf8 => length(array.as_string::<i32>().offsets()),
         DataType::LargeUtf8 => length(array.as_string::<i64>().offsets()),
@@ -214,6 +214,28 @@ fn widths(array: &ArrayRef) -> Widths {
         }
     };
     Widths::Each((0..array.len()).map(bytes).collect())
+}
+
+/// Bytes of the largest value of a column; columns that are small altogether are taken for nothing.
+pub fn widest_row(array: &ArrayRef) -> u64 {
+    if total(array) <= SMALL {
+        return 0;
+    }
+    let widths = widths(array);
+    (0..array.len()).map(|row| widths.at(row)).max().unwrap_or(0)
+}
+
+/// Most steps of one call that can't be ended: seconds.
+const MOST_STEPS: u64 = 4_000_000_000;
+
+/// How many steps the longest row of a call takes, if that is too many.
+pub fn too_many_steps(function: &str, call: &Arguments<'_>) -> Option<u64> {
+    if function != "levenshtein" {
+        return None;
+    }
+    let (left, right) = (call.widths(0), call.widths(1));
+    let steps = (0..call.rows).map(|row| left.at(row).saturating_mul(right.at(row))).max()?;
+    (steps > MOST_STEPS).then_some(steps)
 }
 
 fn sum(call: &Arguments<'_>) -> u64 {

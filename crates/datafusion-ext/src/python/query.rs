@@ -20,6 +20,8 @@ pub struct PyQuery {
     last_run: Mutex<Option<SharedProgress>>,
     watcher: Mutex<Option<Py<PyAny>>>,
     limits: Mutex<RunLimits>,
+    /// What to tell whoever only sees the text of an error, by its code.
+    advice: Mutex<Arc<BTreeMap<String, String>>>,
 }
 
 impl PyQuery {
@@ -55,7 +57,8 @@ impl PyQuery {
                 report(&watcher, PyRun::new(ended, run.totals()));
             }
         };
-        ResultReader::new(stream, cancelled, interrupt, guard, progress, Box::new(on_end))
+        let advice = Arc::clone(&self.advice.lock().unwrap_or_else(PoisonError::into_inner));
+        ResultReader::new(stream, cancelled, interrupt, guard, progress, Box::new(on_end)).advised(advice)
     }
 
     /// Run the query as any other run, discard its rows, and write the plan with its figures as text.
@@ -83,6 +86,7 @@ impl From<Query> for PyQuery {
             last_run: Mutex::default(),
             watcher: Mutex::default(),
             limits: Mutex::default(),
+            advice: Mutex::default(),
         }
     }
 }
@@ -154,8 +158,15 @@ impl PyQuery {
     }
 
     /// Limit every run from here on.
-    #[pyo3(signature = (*, timeout_seconds = None, max_rows = None))]
-    fn limit(&self, timeout_seconds: Option<f64>, max_rows: Option<u64>) {
+    #[pyo3(signature = (*, timeout_seconds = None, max_rows = None, advice = None))]
+    fn limit(
+        &self,
+        timeout_seconds: Option<f64>,
+        max_rows: Option<u64>,
+        advice: Option<BTreeMap<String, String>>,
+    ) {
+        let advice = Arc::new(advice.unwrap_or_default());
+        *self.advice.lock().unwrap_or_else(PoisonError::into_inner) = advice;
         let limits = RunLimits { max_rows, ..RunLimits::within(timeout_seconds) };
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }

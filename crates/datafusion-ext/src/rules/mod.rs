@@ -1,5 +1,6 @@
 //! Analyzer and optimizer rules.
 
+mod careful;
 mod constants;
 mod decimal_literals;
 mod equality;
@@ -14,6 +15,7 @@ mod ordered_scans;
 mod unique_names;
 mod yielding;
 
+pub use careful::careful;
 pub use constants::BoundedConstants;
 pub use decimal_literals::DecimalLiterals;
 pub use equality::PlainEquality;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
@@ -49,6 +49,12 @@ _HINTS: dict[type[errors.ExecutionError], str] = {
     errors.ResourceError: (
         " Raise `memory_limit_bytes` of the profile, or set `spill_directory` to a larger disk."
     ),
+}
+# What whoever reads a stream is told of an error, which has no more than a text there.
+ADVICE: Final = {
+    code: f"-> {_HINTS[kind].strip()} [{kind.code}]"
+    for code, kind in _EXECUTION_ERRORS.items()
+    if kind in _HINTS
 }
 _TRUST = "Pass `policy=SqlPolicy.trusted()` if the text comes from a source that may do this."
 _SIZE = "Register what is needed twice as a table, or raise `max_joins` of the policy."

@@ -46,6 +46,8 @@ def text_of(
         raise FunctionError(f"{name!r} calls a function of Python; register that with `register_function`.")
     try:
         query: Any = compiler.to_sqlglot(value.name("value").as_table())
+    except com.RelationError as error:
+        raise FunctionError(f"{name!r} must make a value of its arguments alone: {error}.") from error
     except (com.IbisError, NotImplementedError, ValueError) as error:
         raise ExpressionError(f"{name!r} cannot be written for the engine: {error}.") from error
     return _of_arguments(name, query)
@@ -55,7 +57,8 @@ def _of_arguments(name: str, query: Any) -> str:
     """Take the one expression of a query that does nothing but select it from the arguments."""
     clauses = {clause for clause, value in query.args.items() if value} - {"expressions", "from_", "from"}
     tables = list(query.find_all(sge.Table))
-    if clauses or len(query.expressions) != 1 or [table.name for table in tables] != [_TABLE]:
+    others = [table.name for table in tables if table.name != _TABLE]
+    if clauses or len(query.expressions) != 1 or others or len(tables) > 1:
         raise FunctionError(
             f"{name!r} must make a value of its arguments alone, row by row or of a whole group; this is a "
             f"query: {query.sql(dialect=compiler.dialect)}. Register it as a view."

@@ -7,6 +7,7 @@ import pyarrow as pa
 import datafusion_ext
 from datafusion_ext import Engine, Query, TableHandles
 from df_runtime._arguments import expect
+from df_runtime._diagnosis import ADVICE
 from df_runtime.policy import SqlPolicy
 from df_runtime.profile import RuntimeProfile
 
@@ -21,7 +22,7 @@ def chosen(policy: SqlPolicy | None, profile: RuntimeProfile) -> SqlPolicy:
 
 def limited(planned: Query, policy: SqlPolicy, profile: RuntimeProfile) -> Query:
     """Hold every run to the policy and the profile: the shorter time counts."""
-    planned.limit(timeout_seconds=_seconds(policy, profile), max_rows=policy.max_rows)
+    planned.limit(timeout_seconds=_seconds(policy, profile), max_rows=policy.max_rows, advice=ADVICE)
     return planned
 
 

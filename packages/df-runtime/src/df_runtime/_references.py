@@ -12,7 +12,6 @@ from df_runtime.errors import DatasetNameError
 if TYPE_CHECKING:
     from sqlglot.expressions import Expr
 
-_DIALECT = "postgres"
 _WORD = re.compile(r"\w+")
 FUNCTIONS_OF_TABLES = frozenset({"changes", "delta_files", "delta_history"})
 """Table functions whose first argument is the name of a table."""
@@ -77,11 +76,13 @@ def column_aliases(query: str) -> set[str]:
 def _parsed(query: str) -> Expr | None:
     # Only views and refused queries are parsed here, so a session that has neither does not pay the import.
     import sqlglot
-    from sqlglot.errors import SqlglotError
+
+    from df_runtime._dialect import ENGINE
 
     try:
-        return sqlglot.parse_one(query, dialect=_DIALECT)
-    except (SqlglotError, RecursionError):
+        # Others log the texts that they cannot read.
+        return sqlglot.parse_one(query, dialect=ENGINE)
+    except Exception:  # noqa: BLE001 - odd texts break the parser in ways it does not foresee
         return None
 
 

@@ -65,9 +65,17 @@ class DfRuntimeError(Exception):
         super().__init__(message)
         self.message = message
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel between processes; constructors take more than `args` holds.
+        return _rebuilt, (type(self), self.args), self.__dict__
+
     def __str__(self) -> str:
         space = "" if self.message.endswith("\n") else " "
         return f"{self.message}{space}[{self.code}]"
+
+
+def _rebuilt(kind: type[DfRuntimeError], arguments: tuple[object, ...]) -> DfRuntimeError:
+    return kind.__new__(kind, *arguments)
 
 
 class ArgumentError(DfRuntimeError, TypeError):

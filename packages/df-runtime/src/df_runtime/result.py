@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from types import NoneType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO
 
 import pyarrow as pa
 
@@ -87,6 +88,11 @@ class Result:
         give_back = getattr(self, "_give_back", None)
         if give_back is not None:
             give_back(self._planned)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A Result is a plan of one session: send its rows, or `plan_bytes`, to other processes."
+        )
 
     def __repr__(self) -> str:
         return f"Result(run_id={self.run_id!r}, columns={self.schema.names!r})"
@@ -197,6 +203,7 @@ class Result:
             polars is not installed.
         """
         polars = _optional("polars")
+        self._refuse_doubles("polars")
         return polars.from_arrow(self.to_arrow(max_bytes=max_bytes))
 
     def to_pandas(self, *, max_bytes: Limit = "profile", arrow_types: bool = False) -> pd.DataFrame:
@@ -243,6 +250,7 @@ class Result:
         """
         import ibis  # half a second to import
 
+        self._refuse_doubles("Ibis")
         return ibis.memtable(self.to_arrow(max_bytes=max_bytes))
 
     def show(self, limit: int = 20, *, file: TextIO | None = None) -> None:
@@ -260,12 +268,15 @@ class Result:
         rows = 0
         with self._translated(), self._reader() as reader:
             for batch in reader:
-                batches.append(batch.slice(0, limit + 1 - rows))
+                # Batches without columns can be sliced beyond their end.
+                batches.append(batch.slice(0, min(limit + 1 - rows, batch.num_rows)))
                 rows += batches[-1].num_rows
                 if rows > limit:
                     break
         table = pa.Table.from_batches(batches, schema=self.schema)
-        print(text_table(table.slice(0, limit), more=rows > limit), file=file or sys.stdout)
+        print(
+            text_table(table.slice(0, min(limit, table.num_rows)), more=rows > limit), file=file or sys.stdout
+        )
 
     def plan(self) -> PlanArtifacts:
         """Describe the plans of this query without running it.
@@ -356,6 +367,14 @@ class Result:
         self._refuse_closed()
         with self._run.starting(lambda: self._planned.last_run):
             yield
+
+    def _refuse_doubles(self, taker: str) -> None:
+        [(name, number)] = Counter(self.schema.names).most_common(1) or [("", 0)]
+        if number > 1:
+            raise ExecutionError(
+                f"{taker} takes one column of each name, and the result has {number} of {name!r}. Give "
+                "them names with AS, or take the result with `to_arrow`."
+            )
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import pyarrow as pa
 from sqlglot import exp
@@ -101,6 +101,9 @@ class Session(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A Session lives in one process: open one in each with `SessionFactory(profile)`.")
 
     def close(self) -> None:
         """Forget every dataset and release the engine; results that are being read stay valid."""
