@@ -257,7 +257,7 @@ def test_arguments_that_are_another_at_each_look_are_looked_at_once(plain):
 
 def test_expressions_can_be_built_of_others_and_of_constants(plain):
     plain.register_expression("two", lambda x: 2, arguments={"x": LONG})
-    plain.register_expression("day", lambda x: x.truncate("D"), arguments={"x": pa.timestamp("us")})
+    plain.register_expression("day", lambda x: x.truncate("D"), arguments={"x": pa.timestamp("ns")})
     assert rows(plain, "SELECT two(1), CAST(day(TIMESTAMP '2026-05-06 07:08:09') AS VARCHAR)") == [
         (2, "2026-05-06T00:00:00")
     ]
