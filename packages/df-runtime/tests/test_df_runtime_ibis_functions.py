@@ -6,7 +6,7 @@ from typing import Any
 
 import ibis as typed_ibis
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute as typed_compute
 import pytest
 
 from delta_io import Table
@@ -27,6 +27,7 @@ from schema_spec import TableSpec
 pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")  # Ibis' use of pandas
 
 ibis: Any = typed_ibis  # whose types say less than its values do
+pc: Any = typed_compute
 
 ORDERS = pa.table({"id": [1, 2, 3, None], "city": ["Ulm", None, "Bonn", "Kiel"]})
 
@@ -45,7 +46,8 @@ def free():
 
 @ibis.udf.scalar.pyarrow
 def twice(x: int) -> int:
-    return pc.multiply(x.combine_chunks(), 2)
+    column: Any = x
+    return pc.multiply(column.combine_chunks(), 2)
 
 
 @ibis.udf.scalar.python
@@ -55,7 +57,8 @@ def shout(text: str, times: int) -> str:
 
 @ibis.udf.scalar.pandas
 def initial(text: str) -> str:
-    return text.str[:1]
+    series: Any = text
+    return series.str[:1]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +168,7 @@ def test_functions_of_the_engine_go_by_their_names():
     def gcdd(a: int, b: int) -> int: ...
 
     with opened() as session:
-        orders = session.table("orders")
+        orders: Any = session.table("orders")
         assert session.ibis(gcd(orders.id, 2).max()).to_arrow().column(0).to_pylist() == [2]
         assert orders.agg(n=distance(orders.city, "Ulm").max()).to_pyarrow().to_pylist() == [{"n": 4}]
         assert orders.agg(b=bool_and(orders.id > 1)).to_pyarrow().to_pylist() == [{"b": False}]

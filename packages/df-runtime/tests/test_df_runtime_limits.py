@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import ibis
 import pyarrow as pa
@@ -46,7 +47,7 @@ def hurried(tmp_path):
 
 
 def endless_expression(session: Session) -> ibis.Table:
-    t = session.table("t")
+    t: Any = session.table("t")
     crossed = t.cross_join(t.view().rename(b="id"), t.view().rename(c="id"))
     return crossed.filter(crossed.id + crossed.b * crossed.c == -1).select("id")
 
