@@ -16,6 +16,10 @@ use datafusion::arrow::datatypes::{
 use datafusion::error::Result;
 
 const WORD_BITS: usize = u64::BITS as usize;
+/// How many values are moved in one go.
+const BLOCK: usize = 8;
+/// Values left out of a word's up to which the others are moved run by run.
+const MOST_GAPS: u32 = 2;
 
 /// The values whose bit is set, of columns that have one value for each bit.
 pub fn compacted(columns: Vec<ArrayRef>, kept: BooleanBuffer) -> Result<Vec<ArrayRef>> {
@@ -82,22 +86,50 @@ impl Kept {
 fn moved<T: ArrowNativeType>(values: ScalarBuffer<T>, kept: &BooleanBuffer) -> Vec<T> {
     let mut values: Vec<T> = values.into();
     let mut to = 0;
-    let chunks = kept.bit_chunks();
-    for (at, word) in chunks.iter_padded().enumerate() {
+    for (at, word) in kept.bit_chunks().iter_padded().enumerate() {
         let start = at * WORD_BITS;
         let end = (start + WORD_BITS).min(values.len());
-        if word == u64::MAX {
-            values.copy_within(start..end, to);
-            to += WORD_BITS;
-            continue;
-        }
-        for (bit, from) in (start..end).enumerate() {
-            values[to] = values[from];
-            to += (word >> bit & 1) as usize;
-        }
+        to = match word.count_zeros() <= MOST_GAPS {
+            true => move_runs(&mut values, start, to, word),
+            false => move_each(&mut values[..end], start, to, word),
+        };
     }
     values.truncate(to);
     values
+}
+
+/// Move values run by run, which is fast where there are few.
+fn move_runs<T: Copy>(values: &mut [T], start: usize, mut to: usize, mut word: u64) -> usize {
+    let mut from = start;
+    while word != 0 {
+        let gap = word.trailing_zeros();
+        let run = (word >> gap).trailing_ones();
+        from += gap as usize;
+        values.copy_within(from..from + run as usize, to);
+        (from, to) = (from + run as usize, to + run as usize);
+        word = word.checked_shr(gap + run).unwrap_or(0);
+    }
+    to
+}
+
+/// Move each value to where the next one overwrites it unless its bit is set. Blocks are loops of a fixed
+/// length, which are unrolled.
+fn move_each<T: Copy>(values: &mut [T], start: usize, mut to: usize, word: u64) -> usize {
+    for from in (start..values.len()).step_by(BLOCK) {
+        let bits = word >> (from - start);
+        if let Some(block) = values[from..].first_chunk::<BLOCK>().copied() {
+            for (bit, value) in block.iter().enumerate() {
+                values[to] = *value;
+                to += (bits >> bit & 1) as usize;
+            }
+        } else {
+            for (bit, from) in (from..values.len()).enumerate() {
+                values[to] = values[from];
+                to += (bits >> bit & 1) as usize;
+            }
+        }
+    }
+    to
 }
 
 #[cfg(test)]
