@@ -9,11 +9,15 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from delta_io import Table
 from freshlake.cli import main
 from schema_spec import TableSpec
 
+# A machine under load is no defect.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 ORDERS = pa.schema(
     {"id": pa.int64(), "day": pa.date32(), "customer": pa.string(), "amount": pa.decimal128(12, 2)}
 )

@@ -51,7 +51,7 @@ _FUNCTION_TIERS: Final = "function_tiers"
 _TIER_COLUMNS: Final = ("routine_name", "function_type", "volatility", "tier")
 _ROUTINES: Final = f"""
     SELECT r.*, t.volatility, t.tier
-    FROM information_schema.routines r LEFT JOIN information_schema.{_FUNCTION_TIERS} t
+    FROM information_schema.routines r JOIN information_schema.{_FUNCTION_TIERS} t
         ON r.routine_name = t.routine_name AND r.function_type = t.function_type
 """
 
