@@ -9,6 +9,7 @@ import pytest
 from delta_io import DeltaIoError, ScanConfig, Table
 from df_runtime import (
     DatasetSourceError,
+    DatasetUnknownError,
     DfRuntimeError,
     ParameterError,
     PolicyError,
@@ -344,3 +345,16 @@ def test_only_external_tables_are_registered_by_statement(stored: Table) -> None
         assert _all(session, "t") == []
         with pytest.raises(ParameterError):
             session.sql(statement, params={"a": 1}, policy=TRUSTED)
+
+
+def test_a_table_made_by_a_statement_is_a_dataset():
+    with SessionFactory().open() as session:
+        session.register("t", pa.table({"a": [1, 2]}))
+        session.sql("CREATE TABLE made AS SELECT a + 1 AS b FROM t", policy=TRUSTED).to_arrow()
+
+        assert session.knows("made")
+        assert session.schema("made").names == ["b"]
+        assert session.ibis(session.table("made")).to_arrow().to_pydict() == {"b": [2, 3]}
+        with pytest.raises(DatasetUnknownError, match="made by a statement"):
+            session.source("made")
+        assert not session.knows("absent")

@@ -79,8 +79,7 @@ class Naming:
             Nothing is registered under the name.
         """
         engine = self._opened()
-        self._dataset(name)
-        complete = self._registry.read_name(name)
+        complete = self._complete(name)
         with self._registry.settled(complete.quoted()):
             return pa.schema(engine.schema(complete.quoted()))
 
@@ -107,7 +106,7 @@ class Naming:
         return dataset.resolution(self._relative(complete))
 
     def knows(self, name: str) -> bool:
-        """Whether a dataset is registered under a name.
+        """Whether there is a dataset of a name: registered, or made by a statement.
 
         Parameters
         ----------
@@ -117,16 +116,23 @@ class Naming:
         -------
         bool
         """
-        self._opened()
-        return self._registry.get(name) is not None
+        engine = self._opened()
+        if self._registry.get(name) is not None:
+            return True
+        return self._registry.read_name(name) in _listed(engine, self._profile)
 
     def _complete(self, name: str) -> TableName:
-        self._dataset(name)
+        if not self.knows(name):
+            self._dataset(name)
         return self._registry.read_name(name)
 
     def _dataset(self, name: str) -> Dataset:
         self._opened()
         dataset = self._registry.get(name)
+        if dataset is None and self.knows(name):
+            raise DatasetUnknownError(
+                f"Dataset {name!r} was made by a statement; nothing was registered for it."
+            )
         if dataset is None:
             known = ", ".join(self.tables()) or "none"
             raise DatasetUnknownError(f"No dataset {name!r} is registered; there are: {known}.")
