@@ -4,13 +4,13 @@
 //! become 123456.789999999993597: no value of a `DECIMAL(10, 2)` equals it.
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Between, InList};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
+
+use super::rewriting::rewrite_expressions;
 
 const MOST_DIGITS: usize = 38;
 
@@ -24,16 +24,7 @@ impl AnalyzerRule for DecimalLiterals {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            let schema = merge_schema(&plan.inputs());
-            plan.map_expressions(|expression| {
-                let name = names.save(&expression);
-                let rewritten = expression.transform_up(|each| Ok(rewrite(each, &schema)))?;
-                Ok(rewritten.update_data(|expression| name.restore(expression)))
-            })
-        })
-        .data()
+        rewrite_expressions(plan, |each, schema| Ok(rewrite(each, schema)))
     }
 }
 

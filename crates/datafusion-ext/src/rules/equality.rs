@@ -5,13 +5,13 @@
 //! END, 1)` is then NULL also where `x` is 2.
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Case, Cast, InList, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, in_list};
 use datafusion::optimizer::AnalyzerRule;
+
+use super::rewriting::rewrite_expressions;
 
 /// Writes comparisons out, after types are coerced.
 #[derive(Debug, Default)]
@@ -23,16 +23,7 @@ impl AnalyzerRule for PlainEquality {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            let schema = merge_schema(&plan.inputs());
-            plan.map_expressions(|expression| {
-                let name = names.save(&expression);
-                let rewritten = expression.transform_up(|each| Ok(rewrite(each, &schema)))?;
-                Ok(rewritten.update_data(|expression| name.restore(expression)))
-            })
-        })
-        .data()
+        rewrite_expressions(plan, |each, schema| Ok(rewrite(each, schema)))
     }
 }
 

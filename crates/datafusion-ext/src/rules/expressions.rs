@@ -6,10 +6,9 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility, WindowFunctionDefinition,
@@ -18,6 +17,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr as PhysicalBinary, Column};
 
+use super::rewriting::rewrite_expressions;
 use crate::functions::{BoundedWindow, Memory, bounded};
 
 /// Replaces functions by themselves in bounds, and `||` by a function.
@@ -74,19 +74,7 @@ impl BoundedCalls {
 
 impl AnalyzerRule for BoundedCalls {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            let rewritten = plan.map_expressions(|expression| {
-                let name = names.save(&expression);
-                let rewritten = expression.transform_up(|expression| self.rewritten(expression))?;
-                Ok(rewritten.update_data(|expression| name.restore(expression)))
-            })?;
-            match rewritten.transformed {
-                true => rewritten.map_data(LogicalPlan::recompute_schema),
-                false => Ok(rewritten),
-            }
-        });
-        rewritten.data()
+        rewrite_expressions(plan, |each, _| self.rewritten(each))
     }
 
     fn name(&self) -> &str {

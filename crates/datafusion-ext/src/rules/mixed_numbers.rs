@@ -5,15 +5,14 @@
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Between, Case, Cast, InList, ScalarFunction, TryCast};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::decimal_literals::{compares, decimal};
+use super::rewriting::rewrite_expressions;
 
 /// Functions that give one of their arguments.
 const CHOOSING: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
@@ -28,16 +27,7 @@ impl AnalyzerRule for MixedNumbers {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            let schema = merge_schema(&plan.inputs());
-            plan.map_expressions(|expression| {
-                let name = names.save(&expression);
-                let rewritten = expression.transform_up(|each| Ok(rewrite(each, &schema)))?;
-                Ok(rewritten.update_data(|expression| name.restore(expression)))
-            })
-        })
-        .data()
+        rewrite_expressions(plan, |each, schema| Ok(rewrite(each, schema)))
     }
 }
 

@@ -12,6 +12,7 @@ mod mixed_numbers;
 mod null_fields;
 mod nullable_values;
 mod ordered_scans;
+mod rewriting;
 mod unique_names;
 mod yielding;
 

@@ -8,17 +8,16 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ExprSchema;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::rewriting::rewrite_expressions;
 use crate::engine::nested::{has_struct, masked};
 
 /// Names like this are not listed.
@@ -66,21 +65,7 @@ impl NullFields {
 
 impl AnalyzerRule for NullFields {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            let schema = merge_schema(&plan.inputs());
-            let rewritten = plan.map_expressions(|expression| {
-                let name = names.save(&expression);
-                let rewritten =
-                    expression.transform_up(|expression| Ok(self.rewritten(expression, &schema)))?;
-                Ok(rewritten.update_data(|expression| name.restore(expression)))
-            })?;
-            match rewritten.transformed {
-                true => rewritten.map_data(LogicalPlan::recompute_schema),
-                false => Ok(rewritten),
-            }
-        });
-        rewritten.data()
+        rewrite_expressions(plan, |each, schema| Ok(self.rewritten(each, schema)))
     }
 
     fn name(&self) -> &str {
