@@ -14,10 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from delta_io_log import add, commit, field, metadata, protocol, remove, vector
+from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from delta_io import CdfPolicy, ChangesUnavailableError, Table, VersionNotFoundError, WritePolicy
+from delta_io import (
+    CdfPolicy,
+    ChangesUnavailableError,
+    MergeClause,
+    Table,
+    VersionNotFoundError,
+    WritePolicy,
+)
 from delta_io.testing import bag, histories
 from schema_spec import ColumnSpec, TableSpec
 
@@ -240,3 +248,30 @@ def test_values_that_are_equal_are_added_up_and_those_that_are_not_stay(tmp_path
     assert all(
         repr(row["l"]) == repr([row["x"]]) and repr(row["s"]) == repr({"x": row["x"]}) for row in found
     )
+
+
+@pytest.mark.parametrize("way", ["update", "merge", "another writer"])
+def test_changed_rows_that_become_equal_to_others_are_not_lost(tmp_path, way):
+    schema = pa.schema([("k", pa.int64()), ("h", pa.string())])
+    table = Table.create(tmp_path / "t", TableSpec.from_arrow("t", schema))
+    table.write(pa.Table.from_pylist([{"k": 1, "h": None}, {"k": 1, "h": "a"}, {"k": 4, "h": "b"}], schema))
+    table.write(pa.Table.from_pylist([{"k": None, "h": "a"}, {"k": None, "h": None}], schema))
+    before = table.snapshot()
+    if way == "update":
+        table.update({"k": "1"}, predicate="h = 'a'")
+    elif way == "merge":
+        clause = MergeClause(action="update", condition="target.h = 'a'", values={"k": "1"})
+        table.merge(pa.table({"k": pa.array([9], pa.int64())}), on="k", not_matched_by_source=[clause])
+    else:
+        DeltaTable(str(tmp_path / "t")).update(updates={"k": "1"}, predicate="h = 'a'")
+    after = bag(table.snapshot().to_reader().read_all())
+    after.subtract(bag(before.to_reader().read_all()))
+    changes = table.changes(before.version)
+
+    if way != "merge":  # whose change data keeps them
+        assert changes.source == "files"
+        assert "became equal" in changes.reason
+    assert bag(changes.weighted().read_all()) == {row: count for row, count in after.items() if count}
+    last = table.snapshot().version
+    table.update({"k": "2"}, predicate="k = 4")
+    assert table.changes(last).source == "feed"

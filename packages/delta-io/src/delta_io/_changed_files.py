@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from delta_io import _log
 from delta_io._compute import pc
 from delta_io._dv import vector_path
+from delta_io._feed_doubts import leaves_out
 from delta_io._log import Actions, Add, DeletionVector, Metadata, Remove
 from delta_io._places import decode_paths, file_size, missing, placed
 from delta_io._replay import difference, rows_of
@@ -103,9 +104,12 @@ def plan_changes(location: Location, open_version: OpenVersion, since: int, unti
     if obstacle is None:
         files = tuple(_feed_files(location, scope.commits))
         gone = _gone(location, files)
-        if gone is None:
+        short = [each.version for each in scope.commits if gone is None and leaves_out(location, each)]
+        if gone is None and not short:
             return Plan(since=since, source="feed", reason="The change data feed is whole.", files=files)
         obstacle = f"{gone} of the change data feed is gone"
+        if short:
+            obstacle = f"the change data of version {short[0]} lacks rows that became equal to others"
     return _from_files(scope, obstacle, lost)
 
 
