@@ -13,7 +13,7 @@ from typing import Final
 import pyarrow as pa
 
 # deltalake has some 16 batches under way, whatever their size; it copies those of up to 4096 rows.
-_PIECE_ROWS: Final = 8192
+_PIECE_ROWS: Final = 16384
 _AHEAD: Final = 8
 _POLL_SECONDS: Final = 0.1
 
@@ -45,7 +45,7 @@ def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     --------
     >>> import pyarrow as pa
     >>> [piece.num_rows for piece in pieces(pa.table({"a": range(20_000)}).to_batches())]
-    [8192, 8192, 3616]
+    [16384, 3616]
     """
     for batch in batches:
         if batch.num_rows <= _PIECE_ROWS:
