@@ -440,9 +440,9 @@ fn logical_rules(constants: BoundedConstants) -> Vec<Arc<dyn OptimizerRule + Sen
     rules
 }
 
-/// DataFusion's rules, after numbers with a point became decimals where they are compared with some, and decimals
-/// doubles where they meet them, and before
-/// comparisons in lists, CASE and `nullif` are written out.
+/// DataFusion's rules, between ours: before them, numbers with a point become decimals where they are compared with
+/// some, and decimals become doubles where they meet them; after them, comparisons in lists, CASE and `nullif` are
+/// written out, and writers get NULL where a column may not hold it.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(DecimalLiterals));
@@ -452,10 +452,10 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules
 }
 
-/// DataFusion's rules, with five changes. The one that links dynamic filters to scans is left out: [`Query`]
+/// DataFusion's rules, with changes. The one that links dynamic filters to scans is left out: [`Query`]
 /// applies it for each run, so that a kept plan gets filters of its own every time. The one that pushes
 /// static filters is kept from mistaking columns for each other. Scans read files in order where the next rule
-/// would have rows sorted. Floating-point numbers stay out of heaps, and joins yield.
+/// would have rows sorted, and keep it. Floating-point numbers stay out of heaps, and joins yield.
 fn planning_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let linking = query::dynamic_filter_rule();
     let pushing = UniqueNamesOnly::new(FilterPushdown::new());

@@ -103,14 +103,21 @@ def plan_changes(location: Location, open_version: OpenVersion, since: int, unti
     obstacle = lost or _feed_obstacle(scope) or _unplaced(scope)
     if obstacle is None:
         files = tuple(_feed_files(location, scope.commits))
-        gone = _gone(location, files)
-        short = [each.version for each in scope.commits if gone is None and leaves_out(location, each)]
-        if gone is None and not short:
+        obstacle = _incomplete(location, scope.commits, files)
+        if obstacle is None:
             return Plan(since=since, source="feed", reason="The change data feed is whole.", files=files)
-        obstacle = f"{gone} of the change data feed is gone"
-        if short:
-            obstacle = f"the change data of version {short[0]} lacks rows that became equal to others"
     return _from_files(scope, obstacle, lost)
+
+
+def _incomplete(location: Location, commits: Iterable[Actions], files: Iterable[ChangedFile]) -> str | None:
+    """Return what the change data lacks, or None."""
+    gone = _gone(location, files)
+    if gone is not None:
+        return f"{gone} of the change data feed is gone"
+    short = next((each.version for each in commits if leaves_out(location, each)), None)
+    if short is None:
+        return None
+    return f"the change data of version {short} lacks rows that became equal to others"
 
 
 def _read_commits(location: Location, since: int, until: Snapshot) -> tuple[tuple[Actions, ...], str | None]:
